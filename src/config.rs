@@ -1,0 +1,384 @@
+//! Settings: the embedded default, a file, environment variables and flags, laid over one another into one checked [`Config`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::domain::Domain;
+use crate::engine::settings::{EngineSettings, InteractionSettings};
+
+/// The documented default configuration.
+pub const DEFAULT: &str = include_str!("../config/default.toml");
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{origin}: {message}")]
+    Invalid { origin: String, message: String },
+}
+
+/// All settings in force.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub domains: Vec<Domain>,
+    pub server: Server,
+    pub log: Log,
+    pub database: Database,
+    pub auth: Auth,
+    pub demo: Demo,
+    pub recommend: Recommend,
+    pub interactions: InteractionSettings,
+    pub engine: EngineSettings,
+    pub training: Training,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub address: SocketAddr,
+    pub data_dir: PathBuf,
+    pub max_body_bytes: usize,
+    pub max_concurrency: usize,
+    request_timeout_ms: u64,
+    header_timeout_ms: u64,
+    drain_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    url: SecretString,
+    pub max_connections: u32,
+    acquire_timeout_ms: u64,
+    history_timeout_ms: u64,
+    refresh_interval_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    admin_key: SecretString,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    pub catalogue: DemoCatalogue,
+    pub listeners: usize,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DemoCatalogue {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recommend {
+    pub limit: usize,
+    pub diversity: f32,
+    pub model: String,
+    pub rerank: RerankDefault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RerankDefault {
+    None,
+    Llm,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    pub seed: u64,
+    pub validation_share: f64,
+    pub validation_max_users: usize,
+    pub keep_versions: usize,
+}
+
+/// What the command line and the environment lay over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub file: Option<PathBuf>,
+    pub address: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    pub database_url: Option<String>,
+}
+
+impl Config {
+    /// Reads the layers: the embedded default, `overrides.file`, `environment` (pairs such as
+    /// `MEDLEY_SERVER__ADDRESS`), then the other overrides.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the layer and the key that is unknown or out of range.
+    pub fn load(
+        overrides: &Overrides,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: Table = DEFAULT.parse().map_err(|error| invalid("config/default.toml", error))?;
+        let known = table.clone();
+        if let Some(path) = &overrides.file {
+            let text =
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+            let layer: Table = text.parse().map_err(|error| invalid(&path.display().to_string(), error))?;
+            merge(&mut table, layer);
+        }
+        for (name, text) in environment {
+            if name == "MEDLEY_DATABASE_URL" {
+                set(&mut table, "database", "url", Value::String(text));
+            } else if let Some((section, key)) = name.strip_prefix("MEDLEY_").and_then(|rest| rest.split_once("__")) {
+                let (section, key) = (section.to_lowercase(), key.to_lowercase());
+                let before = known.get(&section).and_then(|section| section.get(&key));
+                let value = parse_variable(before, &text);
+                set(&mut table, &section, &key, value);
+            }
+        }
+        if let Some(address) = overrides.address {
+            set(&mut table, "server", "address", Value::String(address.to_string()));
+        }
+        if let Some(dir) = &overrides.data_dir {
+            set(&mut table, "server", "data_dir", Value::String(dir.display().to_string()));
+        }
+        if let Some(url) = &overrides.database_url {
+            set(&mut table, "database", "url", Value::String(url.clone()));
+        }
+        let config: Self =
+            serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| invalid("settings", error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (!self.domains.is_empty(), "domains: name at least one"),
+            (
+                self.domains.iter().all(|domain| !RESERVED.contains(&domain.as_str())),
+                "domains: a domain cannot have the name of a field of the recommend request or answer",
+            ),
+            ((1..=200).contains(&self.recommend.limit), "recommend.limit: 1 to 200"),
+            ((0.0..=1.0).contains(&self.recommend.diversity), "recommend.diversity: 0 to 1"),
+            (self.database.max_connections > 0, "database.max_connections: at least 1"),
+            (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
+            ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
+            (self.training.keep_versions >= 2, "training.keep_versions: at least 2, to be able to roll back"),
+            (
+                self.auth.admin_key.expose_secret().is_empty() || self.auth.admin_key.expose_secret().len() >= 32,
+                "auth.admin_key: at least 32 characters",
+            ),
+        ];
+        for (holds, message) in rules {
+            if !holds {
+                return Err(invalid("settings", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// The database in force: the one configured, else SQLite in the data folder.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        let url = self.database.url.expose_secret();
+        if url.is_empty() {
+            format!("sqlite://{}", self.server.data_dir.join("medley.db").display())
+        } else {
+            url.to_owned()
+        }
+    }
+
+    /// Whether the operator named a database.
+    #[must_use]
+    pub fn database_is_configured(&self) -> bool {
+        !self.database.url.expose_secret().is_empty()
+    }
+
+    /// Where trained models lie.
+    #[must_use]
+    pub fn models_dir(&self) -> PathBuf {
+        self.server.data_dir.join("models")
+    }
+
+    /// What is in force, as TOML, secrets hidden.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn describe(&self) -> String {
+        use std::fmt::Write as _;
+        let mut out = String::new();
+        let _ = writeln!(out, "{self:#?}");
+        out
+    }
+}
+
+/// Names that a domain cannot have, because requests and answers have fields of these names.
+pub const RESERVED: [&str; 18] = [
+    "user_id",
+    "history",
+    "query",
+    "domains",
+    "limit",
+    "filter",
+    "exclude",
+    "include_seen",
+    "model",
+    "diversity",
+    "explain",
+    "rerank",
+    "deadline_ms",
+    "min_watermark",
+    "recommendation_id",
+    "unmatched",
+    "degraded",
+    "timing_ms",
+];
+
+impl Server {
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+    #[must_use]
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+impl Database {
+    #[must_use]
+    pub fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+    #[must_use]
+    pub fn history_timeout(&self) -> Duration {
+        Duration::from_millis(self.history_timeout_ms)
+    }
+    #[must_use]
+    pub fn refresh_interval(&self) -> Duration {
+        Duration::from_millis(self.refresh_interval_ms.max(10))
+    }
+}
+
+impl Auth {
+    /// The secret of the configuration that may do everything, if there is one.
+    #[must_use]
+    pub fn admin_key(&self) -> Option<&SecretString> {
+        Some(&self.admin_key).filter(|key| !key.expose_secret().is_empty())
+    }
+}
+
+fn invalid(origin: &str, message: impl ToString) -> ConfigError {
+    ConfigError::Invalid { origin: origin.to_owned(), message: message.to_string() }
+}
+
+fn merge(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+fn set(table: &mut Table, section: &str, key: &str, value: Value) {
+    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+/// A variable is text: it is read as the type that the default has.
+fn parse_variable(default: Option<&Value>, text: &str) -> Value {
+    let parsed = match default {
+        Some(Value::Integer(_)) => text.parse().ok().map(Value::Integer),
+        Some(Value::Float(_)) => text.parse().ok().map(Value::Float),
+        Some(Value::Boolean(_)) => text.parse().ok().map(Value::Boolean),
+        Some(Value::Array(_) | Value::Table(_)) => {
+            format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"))
+        }
+        _ => None,
+    };
+    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Reads the process environment for [`Config::load`].
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("MEDLEY_"))
+        .collect()
+}
+
+/// The folder for relative paths; kept apart for tests.
+#[must_use]
+pub fn sqlite_path(url: &str) -> Option<&Path> {
+    url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).map(Path::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::load(&Overrides::default(), pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_embedded_default_is_valid() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.domains.len(), 3);
+        assert_eq!(config.database_url(), "sqlite://./data/medley.db");
+    }
+
+    #[test]
+    fn variables_lie_over_the_default_and_keep_its_types() {
+        let config =
+            load(&[("MEDLEY_RECOMMEND__LIMIT", "25"), ("MEDLEY_DATABASE_URL", "postgres://u:secret@h/d")]).unwrap();
+        assert_eq!(config.recommend.limit, 25);
+        assert_eq!(config.database_url(), "postgres://u:secret@h/d");
+        assert!(!config.describe().contains("secret@"), "a secret must not be printed");
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_refused_by_name() {
+        let error = load(&[("MEDLEY_RECOMMEND__LIMITS", "25")]).unwrap_err().to_string();
+        assert!(error.contains("limits"), "{error}");
+        let error = load(&[("MEDLEY_RECOMMEND__LIMIT", "many")]).unwrap_err().to_string();
+        assert!(error.contains("recommend.limit"), "{error}");
+        let error = load(&[("MEDLEY_RECOMMEND__LIMIT", "0")]).unwrap_err().to_string();
+        assert!(error.contains("recommend.limit"), "{error}");
+    }
+}

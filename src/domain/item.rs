@@ -1,0 +1,61 @@
+//! An item of the catalogue: an album, a film, a game.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::{Domain, ItemId};
+
+/// A work that can be recommended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub id: ItemId,
+    pub domain: Domain,
+    pub title: String,
+    pub genres: Vec<String>,
+    pub tags: Vec<String>,
+    pub description: Option<String>,
+    pub creators: Vec<String>,
+    /// The day of release; a work of which only the year is known counts as of 1 January.
+    pub released: Option<Date>,
+    /// Free facets to filter by, such as `language`; each a list of values. The values of
+    /// `original_title` are matched like titles.
+    pub attributes: BTreeMap<String, Vec<String>>,
+    /// An item that is not available is never returned, and keeps its behaviour.
+    pub available: bool,
+}
+
+/// Changes to an item: what is `None` stays as it is; the inner `None` clears a field.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ItemPatch {
+    pub domain: Option<Domain>,
+    pub title: Option<String>,
+    pub genres: Option<Vec<String>>,
+    pub tags: Option<Vec<String>>,
+    pub description: Option<Option<String>>,
+    pub creators: Option<Vec<String>>,
+    pub released: Option<Option<Date>>,
+    pub attributes: Option<BTreeMap<String, Vec<String>>>,
+    pub available: Option<bool>,
+}
+
+impl ItemPatch {
+    /// Puts the changes into `item`.
+    pub fn apply(self, item: &mut Item) {
+        fn set<T>(slot: &mut T, change: Option<T>) {
+            if let Some(value) = change {
+                *slot = value;
+            }
+        }
+        set(&mut item.domain, self.domain);
+        set(&mut item.title, self.title);
+        set(&mut item.genres, self.genres);
+        set(&mut item.tags, self.tags);
+        set(&mut item.description, self.description);
+        set(&mut item.creators, self.creators);
+        set(&mut item.released, self.released);
+        set(&mut item.attributes, self.attributes);
+        set(&mut item.available, self.available);
+    }
+}

@@ -1,0 +1,17 @@
+//! The words of the field as types: items, users, interactions, queries, recommendations. No I/O, no async.
+
+mod behaviour;
+mod filter;
+mod ids;
+mod interaction;
+mod item;
+mod query;
+mod recommendation;
+
+pub use behaviour::Behaviour;
+pub use filter::{Filter, Filters, SetFilter};
+pub use ids::{Domain, EventId, IdError, ItemId, RecommendationId, UserId};
+pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
+pub use item::{Item, ItemPatch};
+pub use query::{Query, Rerank, Taste};
+pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Unmatched};

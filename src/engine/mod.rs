@@ -1,0 +1,12 @@
+//! The engine: from a query and a history to ranked lists. Pure CPU: no I/O but reading an artifact, no async, no clock.
+//!
+//! Read [`pipeline`] first.
+
+pub mod artifact;
+pub mod catalogue;
+pub mod pipeline;
+pub mod settings;
+
+/// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemIndex(pub u32);

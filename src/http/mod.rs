@@ -1,0 +1,1 @@
+//! HTTP: routes, bodies, problems, keys. The only room that knows axum.

@@ -1,0 +1,33 @@
+//! Medley: a recommendation service for music, movies and games that a team runs itself.
+//!
+//! The rooms, and who may call whom (a test in `tests/architecture.rs` reads this map and holds the code to it):
+//!
+//! ```text
+//! domain       ->
+//! engine       -> domain
+//! evaluation   -> domain engine
+//! store        -> domain
+//! demo         -> domain
+//! config       -> domain engine
+//! telemetry    -> config
+//! training     -> domain engine evaluation store
+//! serving      -> domain engine store config
+//! http         -> domain serving training config
+//! cli          -> domain engine evaluation store demo config telemetry training serving http
+//! ```
+//!
+//! A recommendation passes five rooms: `http/router` finds the route, `http/recommend` reads the body into a
+//! [`domain::Query`], `serving/recommend` loads the history and picks the live model, `store` runs one indexed
+//! query, and `engine/pipeline` ranks. Start reading there.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod domain;
+pub mod engine;
+pub mod evaluation;
+pub mod http;
+pub mod serving;
+pub mod store;
+pub mod telemetry;
+pub mod training;

@@ -1,0 +1,256 @@
+//! Where catalogue, behaviour, models, jobs and keys are kept: one interface, Postgres and SQLite behind it.
+//!
+//! All of the project's SQL is in this folder. The traits are small, one for each noun; [`Store`] is all
+//! of them. A deployment picks the database by its URL: [`open`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
+
+pub mod postgres;
+pub mod sqlite;
+
+/// What went wrong in the store, as far as a caller can act on it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Cannot be reached, or has no connection free in time: try again later.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// Somebody else got there first: a job is already running.
+    #[error("{0}")]
+    Conflict(String),
+    /// The database refused for a reason that trying again does not change.
+    #[error("the database refused: {0}")]
+    Failed(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `postgres://…` or `sqlite://path`.
+    pub url: String,
+    pub max_connections: u32,
+    /// How long one caller waits for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+/// What became of one upserted item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upserted {
+    Created,
+    Updated,
+    /// It was stored already, just like this.
+    Unchanged,
+}
+
+/// A page of items.
+#[derive(Debug, Clone, Default)]
+pub struct ItemPage {
+    pub items: Vec<Item>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<ItemId>,
+}
+
+/// Which items to list. Ordered by id.
+#[derive(Debug, Clone, Default)]
+pub struct ItemSearch {
+    pub domain: Option<Domain>,
+    /// Words that must all occur in title, creators, genres, tags or description (case-insensitive; any script).
+    pub text: Option<String>,
+    /// Start after this id.
+    pub after: Option<ItemId>,
+    pub limit: u32,
+}
+
+/// One change of the catalogue, for whoever keeps a copy in memory.
+#[derive(Debug, Clone)]
+pub enum ItemChange {
+    Stored(Item),
+    Deleted(ItemId),
+}
+
+#[async_trait]
+pub trait CatalogueStore: Send + Sync {
+    /// Stores items, each as a whole; one outcome for each, in order. All or none.
+    async fn upsert_items(&self, items: &[Item]) -> Result<Vec<Upserted>>;
+    async fn item(&self, id: &ItemId) -> Result<Option<Item>>;
+    /// Whether there was one to delete. Its behaviour stays.
+    async fn delete_item(&self, id: &ItemId) -> Result<bool>;
+    async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage>;
+    async fn count_items(&self) -> Result<u64>;
+    /// All changes after `revision`, oldest first, at most `limit`, each with its revision. From 0 it
+    /// replays the whole catalogue (an item once, as it is now). A revision becomes visible only after
+    /// all smaller ones have, so a reader that continues from the last one misses nothing.
+    async fn item_changes(&self, revision: i64, limit: u32) -> Result<Vec<(i64, ItemChange)>>;
+}
+
+/// What became of a batch of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub accepted: u64,
+    pub duplicates: u64,
+    /// Behaviour up to here includes this batch.
+    pub watermark: i64,
+}
+
+/// An event as it was stored: its place in the log, and itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    pub sequence: i64,
+    pub event: Event,
+}
+
+/// What was erased about one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    pub events: u64,
+}
+
+/// All behaviour of one person, for training.
+pub type UserHistory = (UserId, Vec<Behaviour>);
+
+#[async_trait]
+pub trait BehaviourStore: Send + Sync {
+    /// Stores events durably before it returns; an `event_id` that is known (in the store, or earlier in
+    /// the batch) counts as a duplicate and changes nothing. All or none.
+    async fn append_events(&self, events: &[Event]) -> Result<Appended>;
+    /// Bulk load of the same events by the fastest way the database has (COPY into a staging table and a merge on
+    /// Postgres, multi-row inserts on SQLite). Same meaning as `append_events`.
+    async fn load_events(&self, events: &[Event]) -> Result<Appended>;
+    /// One entry for each item and kind, ordered by item id and kind; impressions are left out.
+    async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>>;
+    /// The place of the newest event in the log; 0 when there is none.
+    async fn watermark(&self) -> Result<i64>;
+    /// Newest first (by time, then place in the log). `before`: the last event of the page before.
+    async fn user_events(
+        &self,
+        user: &UserId,
+        before: Option<(Timestamp, i64)>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>>;
+    /// Deletes all behaviour of one person.
+    async fn erase_user(&self, user: &UserId) -> Result<Erasure>;
+    /// Gives all behaviour of `from` to `into`; the number of events that moved.
+    async fn merge_users(&self, from: &UserId, into: &UserId) -> Result<u64>;
+    /// The histories of all people after `after`, ordered by user id (byte order in both databases), at most `limit` people.
+    async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>>;
+    async fn count_events(&self) -> Result<u64>;
+}
+
+/// A trained model as the store knows it; its numbers lie in an artifact beside the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelRecord {
+    pub version: String,
+    /// The manifest of the artifact, as JSON.
+    pub manifest: serde_json::Value,
+    pub created_at: Timestamp,
+    pub active: bool,
+    /// When it was last made the active one.
+    pub activated_at: Option<Timestamp>,
+}
+
+#[async_trait]
+pub trait ModelStore: Send + Sync {
+    async fn record_model(&self, version: &str, manifest: &serde_json::Value, now: Timestamp) -> Result<()>;
+    /// Newest first.
+    async fn models(&self) -> Result<Vec<ModelRecord>>;
+    /// Makes this version the only active one; false when there is none of this name.
+    async fn activate_model(&self, version: &str, now: Timestamp) -> Result<bool>;
+    /// The version that is active.
+    async fn active_model(&self) -> Result<Option<String>>;
+    async fn delete_model(&self, version: &str) -> Result<()>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    Running,
+    Succeeded,
+    Failed,
+}
+
+impl JobState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A piece of long work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub id: String,
+    /// `train`.
+    pub kind: String,
+    pub state: JobState,
+    pub phase: String,
+    /// 0 to 1.
+    pub progress: f32,
+    /// The last lines of its log.
+    pub log: Vec<String>,
+    pub result: Option<serde_json::Value>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Starts a job of this kind, unless one is running that was updated after `stale_before` (a
+    /// [`StoreError::Conflict`] that names it). One that is stale is marked failed. Safe across replicas.
+    async fn start_job(&self, job: &Job, stale_before: Timestamp) -> Result<()>;
+    /// Stores its state as given, provided that it is still running; false when somebody else has ended it.
+    async fn update_job(&self, job: &Job) -> Result<bool>;
+    async fn job(&self, id: &str) -> Result<Option<Job>>;
+}
+
+/// An API key: never the secret, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    pub id: String,
+    pub name: String,
+    /// SHA-256 of the secret.
+    pub secret_hash: Vec<u8>,
+    /// Among `recommend`, `events`, `catalogue`, `admin`.
+    pub scopes: Vec<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    async fn create_key(&self, key: &KeyRecord) -> Result<()>;
+    async fn keys(&self) -> Result<Vec<KeyRecord>>;
+    /// Whether there was one to revoke.
+    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
+}
+
+#[async_trait]
+pub trait Store: CatalogueStore + BehaviourStore + ModelStore + JobStore + KeyStore {
+    /// `postgres` or `sqlite`.
+    fn kind(&self) -> &'static str;
+    /// Brings the schema up to date, under a lock, so that several processes may try at once.
+    async fn migrate(&self) -> Result<()>;
+    /// Whether it answers.
+    async fn ping(&self) -> Result<()>;
+    /// Closes all connections; what was written is kept.
+    async fn close(&self);
+}
+
+/// Opens the store that `options.url` names; creates a SQLite file that does not exist. Does not migrate. A
+/// Postgres that is down is no error here: its pool connects when it is asked.
+///
+/// # Errors
+/// [`StoreError::Failed`] for an URL of neither kind, [`StoreError::Unavailable`] when a SQLite file cannot be opened.
+pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
+    todo!("{options:?}")
+}
