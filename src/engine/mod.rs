@@ -3,9 +3,13 @@
 //! Read [`pipeline`] first.
 
 pub mod artifact;
+pub mod blend;
 pub mod catalogue;
 pub mod pipeline;
+pub mod preference;
+pub mod scorers;
 pub mod settings;
+pub mod tastes;
 
 /// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

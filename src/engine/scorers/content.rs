@@ -1,0 +1,1 @@
+//! Content: items that resemble the history, or meet the tastes, in genres, tags, creators and text.

@@ -1,0 +1,39 @@
+//! The scorers: a file a model. Each gives items a number for one person; the blend makes one ranking of them.
+
+pub mod content;
+pub mod ease;
+pub mod popularity;
+
+use super::ItemIndex;
+use super::catalogue::Catalogue;
+use super::tastes::TasteProfile;
+
+/// What the scorers know of the person who asks: user plus history plus tastes, so fold-in is ordinary scoring.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    /// Signed strength by item (see [`super::preference`]), at most one entry an item, ordered by item id. Named titles of a
+    /// request stand here as likes.
+    pub history: Vec<(ItemIndex, f32)>,
+    /// Items that stand for the tastes asked for, with small positive strength: what carries a taste in one domain
+    /// over to the others. Not seen, not explained as behaviour.
+    pub pseudo_history: Vec<(ItemIndex, f32)>,
+    pub tastes: TasteProfile,
+}
+
+/// The share of a score that one thing contributed; `source` is an item of the history, or `None` for a taste or the model itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Contribution {
+    pub source: Option<ItemIndex>,
+    /// In the unit of the score; may be negative.
+    pub amount: f32,
+}
+
+/// A model that gives items a number for one person.
+pub trait Scorer {
+    /// Fills `out[i]` with the score of `items[i]`; both have the same length. `false`: it has nothing to say about this
+    /// profile (abstains) and `out` means nothing.
+    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool;
+
+    /// What the score of one item is made of, largest first.
+    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution>;
+}

@@ -1,0 +1,1 @@
+//! Popularity with time decay.
