@@ -1,14 +1,19 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod ingest;
+mod live_catalogue;
+mod live_model;
+mod recommend;
 
-use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::config::Config;
-use crate::domain::{Domain, Event, Item, ItemId, ItemPatch, Query, RankedItem, Recommendation, UserId};
-use crate::engine::artifact::Manifest;
-use crate::store::{Appended, Erasure, ItemPage, ItemSearch, ModelRecord, Store, StoreError, StoredEvent, Upserted};
+use crate::store::{ModelRecord, Store, StoreError};
+
+use live_catalogue::LiveCatalogue;
+use live_model::LiveModels;
 
 /// What a caller asked for and cannot have.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +25,9 @@ pub enum ServiceError {
     /// The artifact of that version cannot be used; the model in force stays.
     #[error("version `{version}` cannot be used: {reason}")]
     BrokenModel { version: String, reason: String },
+    /// A piece of work ended without a result; it may or may not have been done.
+    #[error("the work was cut off: {0}")]
+    Interrupted(String),
 }
 
 /// One model that a request can name.
@@ -28,13 +36,12 @@ pub struct ModelEntry {
     /// `hybrid`, `ease`, `content`, `popularity`.
     pub name: &'static str,
     pub record: ModelRecord,
-    pub manifest: Option<Manifest>,
 }
 
 /// Whether the service can take traffic.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// It can answer a recommendation.
+    /// It can answer a recommendation: the catalogue has been read. Stays so while the store is away.
     pub ready: bool,
     pub store_answers: bool,
     pub items: usize,
@@ -45,76 +52,105 @@ pub struct Readiness {
 pub struct Service {
     pub config: Arc<Config>,
     pub store: Arc<dyn Store>,
-    models_dir: PathBuf,
+    catalogue: LiveCatalogue,
+    models: LiveModels,
 }
 
 impl Service {
     /// Loads catalogue and active model, and starts the task that follows changes made by other processes.
-    /// A store that does not answer is waited for only briefly; the task goes on trying.
+    /// A store that does not answer is no error: the service starts without, and the task goes on trying.
     ///
     /// # Errors
     /// [`ServiceError::Store`] when the store refuses for good.
-    pub async fn start(_config: Arc<Config>, _store: Arc<dyn Store>) -> Result<Arc<Self>, ServiceError> {
-        todo!()
+    pub async fn start(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Arc<Self>, ServiceError> {
+        let models_dir: PathBuf = config.models_dir();
+        let service = Arc::new(Self {
+            catalogue: LiveCatalogue::new(&config.domains),
+            models: LiveModels::new(models_dir),
+            config,
+            store,
+        });
+        match service.refresh().await {
+            Err(ServiceError::Store(StoreError::Unavailable(reason))) => {
+                tracing::warn!(%reason, "the store does not answer; starting without, and trying on");
+            }
+            other => other?,
+        }
+        tokio::spawn(follow(Arc::downgrade(&service), service.config.database.refresh_interval()));
+        Ok(service)
     }
-    /// Never fails: what is missing is named in `degraded`.
-    pub async fn recommend(&self, _query: &Query) -> Recommendation {
-        todo!()
+
+    /// Takes over what other processes have changed: items, and the active model.
+    ///
+    /// # Errors
+    /// [`ServiceError::Store`].
+    pub async fn refresh(&self) -> Result<(), ServiceError> {
+        self.catalogue.refresh(self.store.as_ref()).await?;
+        self.models.refresh(self.store.as_ref(), &self.catalogue).await
     }
-    pub async fn similar(
-        &self,
-        _item: &ItemId,
-        _domains: &[Domain],
-        _limit: usize,
-    ) -> Result<Vec<(Domain, Vec<RankedItem>)>, ServiceError> {
-        todo!()
-    }
+
     /// The names that a request's `model` may have.
     #[must_use]
     pub fn model_names(&self) -> &'static [&'static str] {
         &crate::engine::pipeline::MODEL_NAMES
     }
-    pub async fn upsert_items(self: &Arc<Self>, _items: Vec<Item>) -> Result<Vec<Upserted>, ServiceError> {
-        todo!()
-    }
-    pub async fn patch_item(self: &Arc<Self>, _id: &ItemId, _patch: ItemPatch) -> Result<Item, ServiceError> {
-        todo!()
-    }
-    pub async fn delete_item(self: &Arc<Self>, _id: &ItemId) -> Result<(), ServiceError> {
-        todo!()
-    }
-    pub async fn item(&self, _id: &ItemId) -> Result<Item, ServiceError> {
-        todo!()
-    }
-    pub async fn search_items(&self, _search: &ItemSearch) -> Result<ItemPage, ServiceError> {
-        todo!()
-    }
-    pub async fn append_events(self: &Arc<Self>, _events: Vec<Event>) -> Result<Appended, ServiceError> {
-        todo!()
-    }
-    pub async fn user_events(
-        &self,
-        _user: &UserId,
-        _before: Option<(Timestamp, i64)>,
-        _limit: u32,
-    ) -> Result<Vec<StoredEvent>, ServiceError> {
-        todo!()
-    }
-    pub async fn erase_user(self: &Arc<Self>, _user: &UserId) -> Result<Erasure, ServiceError> {
-        todo!()
-    }
-    pub async fn merge_users(self: &Arc<Self>, _from: &UserId, _into: &UserId) -> Result<u64, ServiceError> {
-        todo!()
-    }
+
     /// Every model that can be asked for, of every version kept; newest version first.
+    ///
+    /// # Errors
+    /// [`ServiceError::Store`].
     pub async fn models(&self) -> Result<Vec<ModelEntry>, ServiceError> {
-        todo!()
+        let records = self.store.models().await?;
+        let entries = records
+            .into_iter()
+            .flat_map(|record| self.model_names().iter().map(move |name| ModelEntry { name, record: record.clone() }));
+        Ok(entries.collect())
     }
+
     /// Switches to a version; the one in force answers until the new one is loaded and checked.
-    pub async fn activate(self: &Arc<Self>, _version: &str) -> Result<ModelRecord, ServiceError> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`], [`ServiceError::BrokenModel`] (the model in force stays), [`ServiceError::Store`].
+    pub async fn activate(self: &Arc<Self>, version: &str) -> Result<ModelRecord, ServiceError> {
+        let (service, version) = (Arc::clone(self), version.to_owned());
+        uncancelled(async move { service.models.activate(service.store.as_ref(), &service.catalogue, &version).await })
+            .await
     }
+
+    /// Whether the service can take traffic, and on what.
     pub async fn readiness(&self) -> Readiness {
-        todo!()
+        let patience = self.config.database.acquire_timeout();
+        let store_answers = matches!(tokio::time::timeout(patience, self.store.ping()).await, Ok(Ok(())));
+        Readiness {
+            ready: self.catalogue.is_loaded(),
+            store_answers,
+            items: self.catalogue.read().len(),
+            model_version: self.models.current().map(|live| live.model.manifest.version.clone()),
+        }
+    }
+}
+
+/// Runs `work` to its end even when the caller goes away in the middle: what is acknowledged, and what is written and then
+/// applied in memory, must not depend on a client keeping its connection.
+async fn uncancelled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(ServiceError::Interrupted(error.to_string())))
+}
+
+async fn follow(service: Weak<Service>, interval: Duration) {
+    let mut away = false;
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(service) = service.upgrade() else { return };
+        let outcome = service.refresh().await;
+        if let Err(error) = &outcome
+            && !away
+        {
+            tracing::warn!(%error, "cannot follow changes in the store; answering from memory, and trying on");
+        } else if outcome.is_ok() && away {
+            tracing::info!("the store answers again");
+        }
+        away = outcome.is_err();
     }
 }

@@ -1,0 +1,128 @@
+//! The model that answers now, and the one before it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::engine::artifact::{BoundModel, Model};
+use crate::store::{ModelRecord, Store};
+
+use super::ServiceError;
+use super::live_catalogue::LiveCatalogue;
+
+/// Swapping a model is swapping a pointer: a request keeps the model it began with.
+pub(super) struct LiveModels {
+    models_dir: PathBuf,
+    current: ArcSwapOption<BoundModel>,
+    /// Kept in memory, so that going back to it needs no loading.
+    previous: ArcSwapOption<BoundModel>,
+    /// Held by whoever switches; the versions that were refused, so that each is complained of once.
+    switching: Mutex<HashSet<String>>,
+}
+
+impl LiveModels {
+    pub(super) fn new(models_dir: PathBuf) -> Self {
+        Self {
+            models_dir,
+            current: ArcSwapOption::empty(),
+            previous: ArcSwapOption::empty(),
+            switching: Mutex::new(HashSet::new()),
+        }
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<BoundModel>> {
+        self.current.load_full()
+    }
+
+    fn runs(&self, version: &str) -> bool {
+        self.current.load().as_ref().is_some_and(|live| live.model.manifest.version == version)
+    }
+
+    /// Switches to the version that the store calls active. One that is broken is refused and the model in force stays; with
+    /// none in force the newest version that is whole takes its place.
+    pub(super) async fn refresh(&self, store: &dyn Store, catalogue: &LiveCatalogue) -> Result<(), ServiceError> {
+        let Some(active) = store.active_model().await? else { return Ok(()) };
+        if self.runs(&active) {
+            return Ok(());
+        }
+        let mut refused = self.switching.lock().await;
+        let mut candidates = vec![active];
+        if self.current.load().is_none() {
+            candidates.extend(store.models().await?.into_iter().map(|record| record.version));
+        }
+        for version in candidates {
+            if self.runs(&version) {
+                return Ok(());
+            }
+            if refused.contains(&version) {
+                continue;
+            }
+            match self.load(catalogue, &version).await {
+                Ok(model) => {
+                    self.switch_to(model);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a model is refused; the one in force stays");
+                    refused.insert(version);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn activate(
+        &self,
+        store: &dyn Store,
+        catalogue: &LiveCatalogue,
+        version: &str,
+    ) -> Result<ModelRecord, ServiceError> {
+        let mut refused = self.switching.lock().await;
+        let unknown = || ServiceError::NotFound { what: "model version", id: version.to_owned() };
+        if !store.models().await?.iter().any(|record| record.version == version) {
+            return Err(unknown());
+        }
+        let model = if self.runs(version) { None } else { Some(self.load(catalogue, version).await?) };
+        if !store.activate_model(version, Timestamp::now()).await? {
+            return Err(unknown());
+        }
+        refused.remove(version);
+        if let Some(model) = model {
+            self.switch_to(model);
+        }
+        store.models().await?.into_iter().find(|record| record.version == version).ok_or_else(unknown)
+    }
+
+    /// The model of this version, checked and bound: from memory if it is the previous one, else from its artifact.
+    async fn load(&self, catalogue: &LiveCatalogue, version: &str) -> Result<Arc<BoundModel>, ServiceError> {
+        if let Some(previous) = self.previous.load_full()
+            && previous.model.manifest.version == version
+        {
+            return Ok(previous);
+        }
+        let broken = |reason: String| ServiceError::BrokenModel { version: version.to_owned(), reason };
+        // A version names a folder: nothing that could lead elsewhere is followed.
+        if Path::new(version).components().count() != 1 || version.starts_with('.') {
+            return Err(broken("not the name of a version".to_owned()));
+        }
+        let dir = self.models_dir.join(version);
+        let model = tokio::task::spawn_blocking(move || Model::open(&dir))
+            .await
+            .map_err(|error| broken(error.to_string()))?
+            .map_err(|error| broken(error.to_string()))?;
+        if model.manifest.version != version {
+            return Err(broken(format!("its manifest is of version `{}`", model.manifest.version)));
+        }
+        Ok(Arc::new(model.bind(&mut catalogue.write())))
+    }
+
+    fn switch_to(&self, model: Arc<BoundModel>) {
+        tracing::info!(version = %model.model.manifest.version, "this model answers from now on");
+        let before = self.current.swap(Some(model));
+        self.previous.store(before);
+    }
+}

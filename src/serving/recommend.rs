@@ -1,0 +1,80 @@
+//! Recommend and similar: the history from the store, the ranking from the engine.
+
+use std::time::Instant;
+
+use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, UserId};
+use crate::engine::pipeline;
+
+use super::{Service, ServiceError};
+
+impl Service {
+    /// Never fails: what an answer had to do without is named in its `degraded`.
+    pub async fn recommend(&self, query: &Query) -> Recommendation {
+        let mut degraded = Vec::new();
+        let stored = match &query.user_id {
+            Some(user) => self.stored_history(user, query, &mut degraded).await,
+            None => Vec::new(),
+        };
+        let history = Behaviour::merged(stored, &query.session);
+        let model = self.models.current();
+        let catalogue = self.catalogue.read();
+        let mut answer = pipeline::recommend(&catalogue, model.as_deref(), &self.config.interactions, query, &history);
+        answer.degraded.extend(degraded);
+        answer.degraded.sort_unstable();
+        answer.degraded.dedup();
+        answer
+    }
+
+    /// What the store holds of this person, within the time that the configuration and the caller grant.
+    async fn stored_history(&self, user: &UserId, query: &Query, degraded: &mut Vec<Degradation>) -> Vec<Behaviour> {
+        let configured = self.config.database.history_timeout();
+        let patience = query.deadline.map_or(configured, |deadline| deadline.min(configured));
+        let until = Instant::now() + patience;
+        let loading = async {
+            if let Some(wanted) = query.min_watermark
+                && !self.reached(wanted, until).await?
+            {
+                degraded.push(Degradation::WatermarkNotReached);
+            }
+            self.store.history(user).await
+        };
+        let outcome = tokio::time::timeout(patience, loading).await;
+        match outcome {
+            Ok(Ok(history)) => return history,
+            Ok(Err(error)) => tracing::warn!(%error, "answering without the stored history"),
+            Err(_) if patience < configured => degraded.push(Degradation::DeadlineExceeded),
+            Err(_) => tracing::warn!(?patience, "answering without the stored history: the store took too long"),
+        }
+        degraded.push(Degradation::HistoryUnavailable);
+        Vec::new()
+    }
+
+    /// Waits until the store has all behaviour up to `wanted`, at most for half of the time that is left before `until`.
+    async fn reached(&self, wanted: i64, until: Instant) -> Result<bool, crate::store::StoreError> {
+        let give_up = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+        loop {
+            if self.store.watermark().await? >= wanted {
+                return Ok(true);
+            }
+            if Instant::now() >= give_up {
+                return Ok(false);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The neighbours of an item in each of `domains`.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] when the catalogue does not have the item.
+    pub fn similar(
+        &self,
+        item: &ItemId,
+        domains: &[Domain],
+        limit: usize,
+    ) -> Result<Vec<(Domain, Vec<RankedItem>)>, ServiceError> {
+        let model = self.models.current();
+        pipeline::similar(&self.catalogue.read(), model.as_deref(), item, domains, limit)
+            .ok_or_else(|| ServiceError::NotFound { what: "item", id: item.to_string() })
+    }
+}
