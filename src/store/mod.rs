@@ -11,6 +11,14 @@ use jiff::Timestamp;
 
 use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
 
+#[macro_use]
+mod shared;
+mod behaviour;
+mod catalogue;
+mod error;
+mod jobs;
+mod keys;
+mod models;
 pub mod postgres;
 pub mod sqlite;
 
@@ -30,14 +38,23 @@ pub enum StoreError {
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// How to open a store.
-#[derive(Debug, Clone)]
+/// How to open a store. The URL may hold a password: `Debug` leaves it out.
+#[derive(Clone)]
 pub struct Options {
     /// `postgres://…` or `sqlite://path`.
     pub url: String,
     pub max_connections: u32,
     /// How long one caller waits for a free connection.
     pub acquire_timeout: Duration,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of one upserted item.
@@ -164,6 +181,7 @@ pub trait ModelStore: Send + Sync {
     async fn activate_model(&self, version: &str, now: Timestamp) -> Result<bool>;
     /// The version that is active.
     async fn active_model(&self) -> Result<Option<String>>;
+    /// Forgets a version, unless it is the active one ([`StoreError::Conflict`]).
     async fn delete_model(&self, version: &str) -> Result<()>;
 }
 
@@ -252,5 +270,9 @@ pub trait Store: CatalogueStore + BehaviourStore + ModelStore + JobStore + KeySt
 /// # Errors
 /// [`StoreError::Failed`] for an URL of neither kind, [`StoreError::Unavailable`] when a SQLite file cannot be opened.
 pub async fn open(options: &Options) -> Result<Arc<dyn Store>> {
-    todo!("{options:?}")
+    match options.url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(Arc::new(sqlite::SqliteStore::open(options).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::PostgresStore::open(options)?)),
+        _ => Err(StoreError::Failed("its URL begins with neither `postgres:` nor `sqlite:`".to_owned())),
+    }
 }

@@ -1,1 +1,237 @@
-//! The store on Postgres.
+//! The store on Postgres: for production, and for several replicas on one database.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, Postgres, Transaction};
+
+use super::behaviour::Row;
+use super::shared::{Lock, TENANT, micros};
+use super::{Options, Result, Store, StoreError};
+use crate::domain::{Event, UserId};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How long a migration waits for its connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that was used this recently is not tested again: the test costs as much as the query.
+const FRESH: Duration = Duration::from_secs(1);
+/// `MEDL`: keeps our advisory locks apart from those of others in the same database.
+const LOCK_SPACE: i32 = 0x4d45_444c;
+/// How much of a COPY is sent at once, in bytes.
+const COPY_BUFFER: usize = 1 << 20;
+
+pub struct PostgresStore {
+    pub(super) pool: PgPool,
+}
+
+/// Arrays of equal length, one entry an event: a row for each event costs two to three times as much.
+type Arrays = (Vec<String>, Vec<String>, Vec<Option<f64>>, Vec<i64>, Vec<i64>);
+
+impl PostgresStore {
+    /// Prepares a pool that connects when it is asked.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the URL is not valid.
+    pub fn open(options: &Options) -> Result<Self> {
+        let connect = PgConnectOptions::from_str(&options.url)?.application_name("medley");
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(connect);
+        Ok(Self { pool })
+    }
+
+    /// A writing transaction. READ COMMITTED, whatever the default of the database: after waiting for a lock, a
+    /// statement must see what the one before it committed.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?)
+    }
+
+    /// Waits until nobody else holds this lock; it is held until the transaction has ended, which is after its changes
+    /// have become visible. That is how revisions of the catalogue become visible in order.
+    pub(super) async fn lock(&self, tx: &mut Transaction<'static, Postgres>, lock: Lock) -> Result<()> {
+        sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+            .bind(LOCK_SPACE)
+            .bind(lock as i32)
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+
+    /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
+    /// transaction of its own: one journey to the database.
+    pub(super) async fn insert(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+        let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
+            "WITH inserted AS (
+                INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
+                SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::text[],
+                                         $8::text[], $9::bigint[])
+                ON CONFLICT DO NOTHING RETURNING sequence)
+             SELECT count(*), max(sequence) FROM inserted",
+        )
+        .bind(TENANT)
+        .bind(events.iter().map(|event| event.user_id.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.item_id.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.value).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| micros(event.at)).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.recommendation_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.position.map(i64::from)).collect::<Vec<_>>())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((accepted.unsigned_abs(), newest))
+    }
+
+    /// COPY into a staging table, which cannot skip duplicates, then a merge that does.
+    pub(super) async fn load(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "CREATE TEMPORARY TABLE staging (user_id text, item_id text, kind text, value float8, at bigint,
+                event_id text, recommendation_id text, position bigint) ON COMMIT DROP",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let mut copy = tx.copy_in_raw("COPY staging FROM STDIN").await?;
+        let mut buffer = String::with_capacity(COPY_BUFFER + 4096);
+        for event in events {
+            copy_line(&mut buffer, event);
+            if buffer.len() >= COPY_BUFFER {
+                copy.send(buffer.as_bytes()).await?;
+                buffer.clear();
+            }
+        }
+        copy.send(buffer.as_bytes()).await?;
+        copy.finish().await?;
+        // A temporary table is read in the order in which it was written: of two with one id, the first wins.
+        let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
+            "WITH inserted AS (
+                INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
+                SELECT $1, * FROM staging ON CONFLICT DO NOTHING RETURNING sequence)
+             SELECT count(*), max(sequence) FROM inserted",
+        )
+        .bind(TENANT)
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok((accepted.unsigned_abs(), newest))
+    }
+
+    /// What one person did, impressions left out.
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
+        let arrays: Option<Arrays> = sqlx::query_as(
+            "SELECT array_agg(item_id), array_agg(kind), array_agg(value), array_agg(at), array_agg(sequence)
+             FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression' HAVING count(*) > 0",
+        )
+        .bind(TENANT)
+        .bind(user.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(arrays.map(rows).unwrap_or_default())
+    }
+
+    /// The same for the `limit` people who come after `after`, ordered by user id.
+    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
+        let people: Vec<(String, Vec<String>, Vec<String>, Vec<Option<f64>>, Vec<i64>, Vec<i64>)> = sqlx::query_as(
+            "SELECT user_id, array_agg(item_id), array_agg(kind), array_agg(value), array_agg(at), array_agg(sequence)
+             FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression'
+             GROUP BY user_id ORDER BY user_id LIMIT $3",
+        )
+        .bind(TENANT)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(people
+            .into_iter()
+            .map(|(user, items, kinds, values, ats, sequences)| (user, rows((items, kinds, values, ats, sequences))))
+            .collect())
+    }
+}
+
+fn rows((items, kinds, values, ats, sequences): Arrays) -> Vec<Row> {
+    let keys = items.into_iter().zip(kinds);
+    let numbers = values.into_iter().zip(ats).zip(sequences);
+    keys.zip(numbers)
+        .map(|((item_id, kind), ((value, at), sequence))| Row { item_id, kind, value, at, sequence })
+        .collect()
+}
+
+/// One line in the text format of COPY: tabs between the columns, `\N` for NULL, `\` before what has a meaning.
+fn copy_line(out: &mut String, event: &Event) {
+    use std::fmt::Write as _;
+    // Writing to a string does not fail.
+    fn text(out: &mut String, text: &str) {
+        for c in text.chars() {
+            // Ids hold no tabs and no ends of lines: they hold no control characters.
+            if c == '\\' {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+        out.push('\t');
+    }
+    fn number(out: &mut String, number: Option<impl std::fmt::Debug>) {
+        let _ = match number {
+            Some(number) => write!(out, "{number:?}\t"),
+            None => write!(out, "\\N\t"),
+        };
+    }
+    fn id(out: &mut String, id: Option<&str>) {
+        match id {
+            Some(id) => text(out, id),
+            None => out.push_str("\\N\t"),
+        }
+    }
+    text(out, event.user_id.as_str());
+    text(out, event.item_id.as_str());
+    text(out, event.kind.as_str());
+    number(out, event.value);
+    number(out, Some(micros(event.at)));
+    id(out, event.event_id.as_ref().map(|id| id.as_str()));
+    id(out, event.recommendation_id.as_ref().map(|id| id.as_str()));
+    number(out, event.position);
+    out.pop();
+    out.push('\n');
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        // sqlx takes an advisory lock of the session and, when a migration fails, does not give it back: on a connection
+        // of its own, the lock ends with the connection.
+        let options = self.pool.connect_options();
+        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
+            .await
+            .map_err(|_| StoreError::Unavailable("no connection could be made in time".to_owned()))??;
+        // `run_direct`: `run` cannot be called in a future that is sent between threads.
+        MIGRATIONS.run_direct(None, &mut connection, false).await?;
+        Ok(connection.close().await?)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

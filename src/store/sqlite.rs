@@ -1,1 +1,207 @@
-//! The store on SQLite.
+//! The store on SQLite: one file, one writer, many readers.
+
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{QueryBuilder, Sqlite, Transaction};
+
+use super::behaviour::Row;
+use super::error::is_busy;
+use super::shared::{Lock, TENANT, micros};
+use super::{Options, Result, Store, StoreError};
+use crate::domain::{Event, UserId};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a writer waits for another one: writes are short, except for a bulk load.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a start waits for the start of another process, which may be migrating a large database.
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// Events in one statement: nine values each, under SQLite's limit of 32,766.
+const CHUNK: usize = 500;
+
+/// Readers and the writer have pools of their own, so that writers who wait for each other never keep a
+/// recommendation from reading.
+pub struct SqliteStore {
+    pub(super) pool: SqlitePool,
+    writer: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file; creates it and its folder when they do not exist. Does not migrate.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] for an URL that names no file, [`StoreError::Unavailable`] when it cannot be opened.
+    pub async fn open(options: &Options) -> Result<Self> {
+        let connect = SqliteConnectOptions::from_str(&options.url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(WRITE_TIMEOUT);
+        if options.url.contains(":memory:") || options.url.contains("mode=memory") {
+            return Err(StoreError::Failed("SQLite needs a file; a database in memory is not kept".to_owned()));
+        }
+        create_file(connect.get_filename())
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("the SQLite file cannot be created: {}", error.kind())))?;
+
+        // Connections to a file do not go stale: they need no test and no end.
+        let pool = || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
+        let writer = pool().max_connections(1).acquire_timeout(WRITE_TIMEOUT.max(options.acquire_timeout));
+        let writing = connect.clone().pragma("cache_size", "-65536").pragma("journal_size_limit", "67108864");
+        let started = Instant::now();
+        let writer = loop {
+            // Only the very first connection turns the file to WAL; SQLite does not wait for others while it does.
+            match writer.clone().connect_with(writing.clone()).await {
+                Err(error) if is_busy(&error) && started.elapsed() < WRITE_TIMEOUT => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                other => break other?,
+            }
+        };
+        let pool = pool()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_lazy_with(connect.pragma("query_only", "on"));
+        Ok(Self { pool, writer })
+    }
+
+    /// A writing transaction. IMMEDIATE: it waits for its turn here, and not at its first write, where SQLite would
+    /// refuse if somebody else had written meanwhile.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Nothing to do: there is one writing transaction at a time.
+    #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn lock(&self, _tx: &mut Transaction<'static, Sqlite>, _lock: Lock) -> Result<()> {
+        Ok(())
+    }
+
+    /// Inserts what is not there yet: how many events that were, and the place of the last.
+    pub(super) async fn insert(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+        let mut tx = self.begin().await?;
+        let (mut accepted, mut newest) = (0, None);
+        for chunk in events.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position) ",
+            );
+            query.push_values(chunk, |mut row, event| {
+                row.push_bind(TENANT)
+                    .push_bind(event.user_id.as_str())
+                    .push_bind(event.item_id.as_str())
+                    .push_bind(event.kind.as_str())
+                    .push_bind(event.value)
+                    .push_bind(micros(event.at))
+                    .push_bind(event.event_id.as_ref().map(|id| id.as_str()))
+                    .push_bind(event.recommendation_id.as_ref().map(|id| id.as_str()))
+                    .push_bind(event.position);
+            });
+            query.push(" ON CONFLICT DO NOTHING");
+            // A full chunk is always the same statement and stays prepared.
+            let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut *tx).await?;
+            if inserted.rows_affected() > 0 {
+                accepted += inserted.rows_affected();
+                newest = Some(inserted.last_insert_rowid());
+            }
+        }
+        tx.commit().await?;
+        Ok((accepted, newest))
+    }
+
+    /// Multi-row inserts are the fastest way that SQLite has.
+    pub(super) async fn load(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+        self.insert(events).await
+    }
+
+    /// What one person did, impressions left out.
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
+        let rows: Vec<(String, String, Option<f64>, i64, i64)> = sqlx::query_as(
+            "SELECT item_id, kind, value, at, sequence FROM events
+             WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'",
+        )
+        .bind(TENANT)
+        .bind(user.as_str())
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order and stops
+    /// at the first person too many.
+    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
+        let mut people: Vec<(String, Vec<Row>)> = Vec::new();
+        let mut rows = sqlx::query_as::<_, (String, String, String, Option<f64>, i64, i64)>(
+            "SELECT user_id, item_id, kind, value, at, sequence FROM events
+             WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' ORDER BY user_id",
+        )
+        .bind(TENANT)
+        .bind(after)
+        .fetch(&self.pool);
+        while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
+            let row = row((item_id, kind, value, at, sequence));
+            let enough = people.len() == limit as usize;
+            match people.last_mut() {
+                Some((last, rows)) if *last == user => rows.push(row),
+                _ if enough => break,
+                _ => people.push((user, vec![row])),
+            }
+        }
+        Ok(people)
+    }
+}
+
+fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Row {
+    Row { item_id, kind, value, at, sequence }
+}
+
+/// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
+/// it puts beside it the same mode.
+async fn create_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        tokio::fs::create_dir_all(folder).await?;
+    }
+    let mut file = tokio::fs::OpenOptions::new();
+    file.create(true).append(true);
+    #[cfg(unix)]
+    file.mode(0o600);
+    file.open(path).await.map(drop)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        let started = Instant::now();
+        // sqlx takes no lock of its own on SQLite: all migrations run in one transaction that excludes other writers.
+        let mut tx = loop {
+            match self.writer.begin_with("BEGIN IMMEDIATE").await {
+                Err(error) if is_busy(&error) && started.elapsed() < START_TIMEOUT => {}
+                other => break other?,
+            }
+        };
+        // `run_direct`: `run` cannot be called in a future that is sent between threads.
+        MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,88 @@
+//! An empty database for one case, and the makers of what the cases store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use medley::domain::{Domain, Event, EventId, InteractionKind, Item, ItemId, UserId};
+use medley::store::{self, Options, Store};
+
+use crate::support::postgres::{TestDatabase, database};
+
+/// An empty database that is gone at the end of the case.
+pub enum Database {
+    Sqlite(tempfile::TempDir),
+    Postgres(TestDatabase),
+}
+
+impl Database {
+    pub fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub async fn postgres() -> Self {
+        Self::Postgres(database().await)
+    }
+
+    pub fn options(&self) -> Options {
+        let url = match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("in/a folder/medley.db").display()),
+            Self::Postgres(database) => database.url.clone(),
+        };
+        Options { url, max_connections: 4, acquire_timeout: Duration::from_secs(20) }
+    }
+
+    /// A store of its own on this database, like that of one replica; not migrated.
+    pub async fn replica(&self) -> Arc<dyn Store> {
+        store::open(&self.options()).await.unwrap()
+    }
+
+    /// A migrated store.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        let store = self.replica().await;
+        store.migrate().await.unwrap();
+        store
+    }
+}
+
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+pub fn item_id(id: &str) -> ItemId {
+    ItemId::new(id).unwrap()
+}
+
+/// A time: seconds after some day in 2025.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_750_000_000 + seconds).unwrap()
+}
+
+pub fn item(id: &str, domain: &str, title: &str) -> Item {
+    Item {
+        id: item_id(id),
+        domain: Domain::new(domain).unwrap(),
+        title: title.to_owned(),
+        genres: vec![],
+        tags: vec![],
+        description: None,
+        creators: vec![],
+        released: None,
+        attributes: std::collections::BTreeMap::new(),
+        available: true,
+    }
+}
+
+/// A `play` without value.
+pub fn event(event_id: Option<&str>, user_id: &str, item: &str, seconds: i64) -> Event {
+    Event {
+        event_id: event_id.map(|id| EventId::new(id).unwrap()),
+        user_id: user(user_id),
+        item_id: item_id(item),
+        kind: InteractionKind::Play,
+        value: None,
+        at: at(seconds),
+        recommendation_id: None,
+        position: None,
+    }
+}

@@ -1,0 +1,30 @@
+//! One contract, both databases: every case here runs on SQLite and on Postgres.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Makes a test of each case for both databases: `async fn case(database: &Database)`.
+macro_rules! on_both_databases {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&crate::database::Database::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&crate::database::Database::postgres().await).await;
+            })*
+        }
+    };
+}
+
+mod behaviour;
+mod catalogue;
+mod database;
+mod equality;
+mod models_jobs_keys;
+mod opening;
+mod speed;

@@ -1,0 +1,152 @@
+//! Models, jobs and keys: one active model, one running job, keys that end.
+
+use medley::store::{Job, JobState, KeyRecord, StoreError};
+use serde_json::json;
+
+use crate::database::{Database, at};
+
+on_both_databases!(
+    one_model_is_active,
+    concurrent_activations_leave_one_active,
+    a_job_lives_from_start_to_end,
+    of_sixteen_starts_one_wins,
+    a_stale_job_gives_way,
+    keys_are_kept_and_revoked,
+);
+
+async fn one_model_is_active(database: &Database) {
+    let store = database.store().await;
+    assert_eq!(store.active_model().await.unwrap(), None);
+    store.record_model("v1", &json!({"name": "hybrid", "ndcg": 0.25}), at(1)).await.unwrap();
+    store.record_model("v2", &json!({}), at(2)).await.unwrap();
+    assert!(matches!(store.record_model("v2", &json!({}), at(3)).await, Err(StoreError::Conflict(_))));
+    assert!(!store.activate_model("v3", at(4)).await.unwrap());
+    assert!(store.activate_model("v1", at(5)).await.unwrap());
+    assert!(!store.activate_model("v3", at(6)).await.unwrap());
+    assert_eq!(store.active_model().await.unwrap().as_deref(), Some("v1"), "a name that is unknown changes nothing");
+    assert!(store.activate_model("v2", at(7)).await.unwrap());
+    let models = store.models().await.unwrap();
+    assert_eq!(models.iter().map(|model| model.version.as_str()).collect::<Vec<_>>(), ["v2", "v1"]);
+    assert_eq!(models.iter().map(|model| model.active).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(models[1].manifest, json!({"name": "hybrid", "ndcg": 0.25}));
+    assert_eq!((models[1].created_at, models[1].activated_at), (at(1), Some(at(5))));
+
+    assert!(matches!(store.delete_model("v2").await, Err(StoreError::Conflict(_))), "the active one stays");
+    store.delete_model("v1").await.unwrap();
+    store.delete_model("v1").await.unwrap();
+    assert_eq!(store.models().await.unwrap().len(), 1);
+    assert_eq!(store.active_model().await.unwrap().as_deref(), Some("v2"));
+}
+
+async fn concurrent_activations_leave_one_active(database: &Database) {
+    let store = database.store().await;
+    for n in 0..8 {
+        store.record_model(&format!("v{n}"), &json!({}), at(n)).await.unwrap();
+    }
+    let tasks = (0..8).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for k in 0..10 {
+                assert!(store.activate_model(&format!("v{}", (n + k) % 8), at(n)).await.unwrap());
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(store.models().await.unwrap().iter().filter(|model| model.active).count(), 1);
+}
+
+fn job(id: &str, kind: &str, seconds: i64) -> Job {
+    Job {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        state: JobState::Running,
+        phase: "load".to_owned(),
+        progress: 0.0,
+        log: vec!["started".to_owned()],
+        result: None,
+        created_at: at(seconds),
+        updated_at: at(seconds),
+    }
+}
+
+async fn a_job_lives_from_start_to_end(database: &Database) {
+    let store = database.store().await;
+    let mut train = job("j1", "train", 10);
+    store.start_job(&train, at(0)).await.unwrap();
+    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
+    assert_eq!(store.job("j2").await.unwrap(), None);
+    let conflict = store.start_job(&job("j2", "train", 11), at(0)).await.unwrap_err();
+    assert!(matches!(&conflict, StoreError::Conflict(text) if text.contains("j1")), "{conflict}");
+    store.start_job(&job("e1", "evaluate", 11), at(0)).await.unwrap();
+
+    train.progress = 0.625;
+    train.phase = "fit".to_owned();
+    train.log.push("科幻 \"quoted\"".to_owned());
+    train.updated_at = at(12);
+    assert!(store.update_job(&train).await.unwrap());
+    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
+
+    train.state = JobState::Succeeded;
+    train.result = Some(json!({"version": "v1"}));
+    assert!(store.update_job(&train).await.unwrap());
+    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
+    let late = Job { state: JobState::Failed, ..train.clone() };
+    assert!(!store.update_job(&late).await.unwrap(), "it has ended");
+    assert_eq!(store.job("j1").await.unwrap(), Some(train));
+    store.start_job(&job("j3", "train", 13), at(0)).await.unwrap();
+}
+
+async fn of_sixteen_starts_one_wins(database: &Database) {
+    database.store().await;
+    let tasks = (0..16).map(|n| {
+        let options = database.options();
+        tokio::spawn(async move {
+            let store = medley::store::open(&options).await.unwrap();
+            store.start_job(&job(&format!("j{n}"), "train", 10), at(0)).await
+        })
+    });
+    let mut won = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Ok(()) => won += 1,
+            Err(StoreError::Conflict(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+async fn a_stale_job_gives_way(database: &Database) {
+    let store = database.store().await;
+    let lost = job("j1", "train", 10);
+    store.start_job(&lost, at(0)).await.unwrap();
+    assert!(store.start_job(&job("j2", "train", 20), at(9)).await.is_err(), "it was updated after");
+    store.start_job(&job("j2", "train", 20), at(10)).await.unwrap();
+    assert_eq!(store.job("j1").await.unwrap().unwrap().state, JobState::Failed);
+    assert!(!store.update_job(&lost).await.unwrap(), "its worker learns that it has been given up");
+    assert_eq!(store.job("j2").await.unwrap().unwrap().state, JobState::Running);
+}
+
+async fn keys_are_kept_and_revoked(database: &Database) {
+    let store = database.store().await;
+    let key = KeyRecord {
+        id: "k1".to_owned(),
+        name: "the shop".to_owned(),
+        secret_hash: (0..32).collect(),
+        scopes: vec!["recommend".to_owned(), "events".to_owned()],
+        created_at: at(1),
+        expires_at: Some(at(100)),
+        revoked_at: None,
+    };
+    store.create_key(&key).await.unwrap();
+    let second = KeyRecord { id: "k2".to_owned(), secret_hash: vec![0xff; 32], expires_at: None, ..key.clone() };
+    store.create_key(&second).await.unwrap();
+    assert_eq!(store.keys().await.unwrap(), [key.clone(), second.clone()]);
+    assert!(matches!(store.create_key(&key).await, Err(StoreError::Conflict(_))));
+    assert!(store.revoke_key("k1", at(5)).await.unwrap());
+    assert!(!store.revoke_key("k1", at(6)).await.unwrap());
+    assert!(!store.revoke_key("k3", at(6)).await.unwrap());
+    assert_eq!(store.keys().await.unwrap(), [KeyRecord { revoked_at: Some(at(5)), ..key }, second]);
+}

@@ -1,0 +1,75 @@
+//! Measurements, not tests of right and wrong: `cargo test --test store speed -- --ignored --nocapture --test-threads 1`.
+
+use std::time::Instant;
+
+use medley::domain::{Event, InteractionKind, UserId};
+
+use crate::database::{Database, event, user};
+
+const PEOPLE: usize = 2_500;
+const EACH: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn sqlite() {
+    measure(&Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn postgres() {
+    measure(&Database::postgres().await).await;
+}
+
+async fn measure(database: &Database) {
+    let store = database.store().await;
+    let events: Vec<Event> = (0..PEOPLE * EACH)
+        .map(|n| Event {
+            kind: InteractionKind::Rating,
+            value: Some((n % 10) as f64 / 2.0),
+            ..event(
+                Some(&format!("movielens:{}:{n}", n / EACH)),
+                &format!("u{}", n / EACH),
+                &format!("movielens:{}", n * 7919 % 9973),
+                n as i64,
+            )
+        })
+        .collect();
+    let started = Instant::now();
+    for chunk in events.chunks(50_000) {
+        store.load_events(chunk).await.unwrap();
+    }
+    let rate = |count: usize, started: Instant| count as f64 / started.elapsed().as_secs_f64();
+    println!("{}: load {:.0} events/s", store.kind(), rate(events.len(), started));
+    let started = Instant::now();
+    store.load_events(&events[..100_000]).await.unwrap();
+    println!("{}: load again {:.0} events/s", store.kind(), rate(100_000, started));
+
+    for round in ["first", "second"] {
+        let started = Instant::now();
+        for n in 0..1_000 {
+            assert_eq!(store.history(&user(&format!("u{}", n * 37 % PEOPLE))).await.unwrap().len(), EACH);
+        }
+        println!("{}: history of {EACH}, {round} round: {:.0} us", store.kind(), 1e6 / rate(1_000, started));
+    }
+    let started = Instant::now();
+    let (mut after, mut people): (Option<UserId>, usize) = (None, 0);
+    loop {
+        let page = store.histories(after.as_ref(), 500).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        people += page.len();
+    }
+    assert_eq!(people, PEOPLE);
+    println!("{}: histories {:.0} events/s", store.kind(), rate(events.len(), started));
+    let started = Instant::now();
+    for n in 0..500 {
+        store.append_events(&[event(Some(&format!("x{n}")), "u1", "a", n)]).await.unwrap();
+    }
+    println!("{}: append of one {:.0} us", store.kind(), 1e6 / rate(500, started));
+    let started = Instant::now();
+    for _ in 0..500 {
+        store.watermark().await.unwrap();
+    }
+    println!("{}: watermark {:.0} us", store.kind(), 1e6 / rate(500, started));
+}
