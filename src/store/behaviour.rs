@@ -8,13 +8,6 @@ use super::shared::{TENANT, id, micros, timestamp, unreadable};
 use super::{Appended, Erasure, Result, StoredEvent, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 
-/// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
-/// Places are given out before commit, so one that is smaller than the watermark may still become visible; an
-/// event that was acknowledged is always visible, and no watermark says more than that.
-const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
-    SELECT max(sequence) AS place FROM events WHERE tenant = $1
-    UNION ALL SELECT sequence AS place FROM erased WHERE tenant = $1) AS places";
-
 /// What history needs of one stored event.
 pub(super) struct Row {
     pub item_id: String,
@@ -111,7 +104,7 @@ impl BehaviourStore {
     }
 
     async fn watermark(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar(WATERMARK).bind(TENANT).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(Self::WATERMARK).bind(TENANT).fetch_one(&self.pool).await?)
     }
 
     async fn user_events(

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, Postgres, Transaction};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions as _, Connection as _, FromRow, Postgres, Row as _, Transaction};
 
 use super::behaviour::Row;
 use super::shared::{Lock, TENANT, micros};
@@ -31,7 +31,27 @@ pub struct PostgresStore {
 /// Arrays of equal length, one entry an event: a row for each event costs two to three times as much.
 type Arrays = (Vec<String>, Vec<String>, Vec<Option<f64>>, Vec<i64>, Vec<i64>);
 
+/// The same, of one among several people.
+struct ByUser {
+    user_id: String,
+    arrays: Arrays,
+}
+
+impl FromRow<'_, PgRow> for ByUser {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let arrays = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+        Ok(Self { user_id: row.try_get(0)?, arrays })
+    }
+}
+
 impl PostgresStore {
+    /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
+    /// Places are given out before commit, so a smaller one may still become visible; but an event that was
+    /// acknowledged is visible, and a watermark promises no more than that.
+    pub(super) const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
+        SELECT max(sequence) AS place FROM events WHERE tenant = $1
+        UNION ALL SELECT sequence FROM erased WHERE tenant = $1) AS places";
+
     /// Prepares a pool that connects when it is asked.
     ///
     /// # Errors
@@ -145,7 +165,7 @@ impl PostgresStore {
 
     /// The same for the `limit` people who come after `after`, ordered by user id.
     pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
-        let people: Vec<(String, Vec<String>, Vec<String>, Vec<Option<f64>>, Vec<i64>, Vec<i64>)> = sqlx::query_as(
+        let people: Vec<ByUser> = sqlx::query_as(
             "SELECT user_id, array_agg(item_id), array_agg(kind), array_agg(value), array_agg(at), array_agg(sequence)
              FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression'
              GROUP BY user_id ORDER BY user_id LIMIT $3",
@@ -155,10 +175,7 @@ impl PostgresStore {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        Ok(people
-            .into_iter()
-            .map(|(user, items, kinds, values, ats, sequences)| (user, rows((items, kinds, values, ats, sequences))))
-            .collect())
+        Ok(people.into_iter().map(|person| (person.user_id, rows(person.arrays))).collect())
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_deleted_item_is_gone_until_it_is_stored_again(database: &Database) {
 async fn lists_are_paged_in_the_byte_order_of_ids(database: &Database) {
     let store = database.store().await;
     let ids = ["10", "9", "A", "B", "_", "a", "a b", "aa", "ä", "中"];
-    let domain = |n: usize| if n % 2 == 0 { "movie" } else { "game" };
+    let domain = |n: usize| if n.is_multiple_of(2) { "movie" } else { "game" };
     let mut items: Vec<Item> = ids.iter().enumerate().map(|(n, id)| item(id, domain(n), "Title")).collect();
     items.reverse();
     store.upsert_items(&items).await.unwrap();

@@ -60,15 +60,20 @@ fn url_of(database: &str) -> String {
 }
 
 fn server_url() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| match std::env::var("MEDLEY_TEST_POSTGRES_URL") {
-        Ok(url) if !url.is_empty() => url,
-        _ => start(),
-    })
+    // A static is never dropped: our end of the pipe to the server's shell stays open as long as this process lives.
+    static SERVER: OnceLock<(String, Option<Child>)> = OnceLock::new();
+    let (url, _) = SERVER.get_or_init(|| match std::env::var("MEDLEY_TEST_POSTGRES_URL") {
+        Ok(url) if !url.is_empty() => (url, None),
+        _ => {
+            let (url, server) = start();
+            (url, Some(server))
+        }
+    });
+    url
 }
 
 /// Starts the private cluster and returns its URL.
-fn start() -> String {
+fn start() -> (String, Child) {
     let bin = programs().unwrap_or_else(|| {
         panic!(
             "no Postgres: set MEDLEY_TEST_POSTGRES_URL, or install its server programs (initdb, postgres), for example \
@@ -79,14 +84,14 @@ fn start() -> String {
     // Somebody else may take the free port first.
     for _ in 0..3 {
         match try_start(&bin) {
-            Ok(url) => return url,
+            Ok(started) => return started,
             Err(why) => reason = why,
         }
     }
     panic!("the Postgres in {} does not start:\n{reason}", bin.display());
 }
 
-fn try_start(bin: &Path) -> Result<String, String> {
+fn try_start(bin: &Path) -> Result<(String, Child), String> {
     // Kept: the watching shell removes it, once the server has ended.
     let folder = tempfile::Builder::new().prefix("medley-pg-").tempdir().map_err(|error| error.to_string())?.keep();
     let owner = owner();
@@ -100,13 +105,14 @@ fn try_start(bin: &Path) -> Result<String, String> {
     while Instant::now() < deadline {
         let status = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
         if status.lines().last().is_some_and(|line| line.trim() == "ready") {
-            // Our end of the pipe stays open as long as this process lives.
-            std::mem::forget(server.stdin.take());
-            return Ok(format!("postgres://medley@127.0.0.1:{port}/postgres?sslmode=disable"));
+            return Ok((format!("postgres://medley@127.0.0.1:{port}/postgres?sslmode=disable"), server));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err(std::fs::read_to_string(folder.join("log")).unwrap_or_default())
+    let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    drop(server.stdin.take());
+    let _ = server.wait();
+    Err(log)
 }
 
 /// The folder with the Postgres programs: the first on PATH, or else the newest in the usual places.
