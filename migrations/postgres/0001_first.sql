@@ -31,8 +31,9 @@ CREATE TABLE events (
     PRIMARY KEY (tenant, sequence)
 );
 CREATE UNIQUE INDEX events_by_event_id ON events (tenant, event_id) WHERE event_id IS NOT NULL;
--- One person's behaviour, in time; also the order in which training reads everybody's.
-CREATE INDEX events_by_user ON events (tenant, user_id, at, sequence);
+-- One person's behaviour, in time; also the order in which training reads everybody's. It holds all that a history needs:
+-- a person's events lie scattered over the table, and together here.
+CREATE INDEX events_by_user ON events (tenant, user_id, at, sequence) INCLUDE (item_id, kind, value);
 
 -- The highest place in the log that was ever erased: the watermark never falls below it.
 CREATE TABLE erased (

@@ -27,7 +27,7 @@ CREATE TABLE events (
     position          INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX events_by_event_id ON events (tenant, event_id) WHERE event_id IS NOT NULL;
-CREATE INDEX events_by_user ON events (tenant, user_id, at, sequence);
+CREATE INDEX events_by_user ON events (tenant, user_id, at, sequence, item_id, kind, value);
 
 CREATE TABLE erased (
     tenant   TEXT    NOT NULL DEFAULT 'default' PRIMARY KEY,

@@ -1,7 +1,5 @@
 //! Behaviour: the log of events, and what it says about one person.
 
-use std::str::FromStr as _;
-
 use jiff::Timestamp;
 
 use super::shared::{TENANT, id, micros, timestamp, unreadable};
@@ -11,27 +9,25 @@ use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 /// What history needs of one stored event.
 pub(super) struct Row {
     pub item_id: String,
-    pub kind: String,
+    pub kind: InteractionKind,
     pub value: Option<f64>,
     pub at: i64,
     pub sequence: i64,
 }
 
+pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
+    text.parse().map_err(|_| unreadable("type of interaction"))
+}
+
 /// Sums up the events of one person, in any order, by item and kind. It is done here and not by the databases, because
 /// they add floating-point numbers in different ways, and both must give the same answer to the last bit.
-pub(super) fn summed(rows: Vec<Row>) -> Result<Vec<Behaviour>> {
-    let mut rows = rows
-        .into_iter()
-        .map(|row| Ok((InteractionKind::from_str(&row.kind).map_err(|_| unreadable("type of interaction"))?, row)))
-        .collect::<Result<Vec<_>>>()?;
-    rows.sort_unstable_by(|(a_kind, a), (b_kind, b)| {
-        a.item_id.cmp(&b.item_id).then(a_kind.cmp(b_kind)).then(a.sequence.cmp(&b.sequence))
-    });
+pub(super) fn summed(mut rows: Vec<Row>) -> Result<Vec<Behaviour>> {
+    rows.sort_unstable_by(|a, b| a.item_id.cmp(&b.item_id).then(a.kind.cmp(&b.kind)).then(a.sequence.cmp(&b.sequence)));
     let mut summed: Vec<Behaviour> = Vec::with_capacity(rows.len());
-    for (kind, row) in rows {
+    for row in rows {
         let amount = row.value.unwrap_or(1.0);
         let last_at = timestamp(row.at)?;
-        match summed.last_mut().filter(|last| last.kind == kind && last.item_id.as_str() == row.item_id) {
+        match summed.last_mut().filter(|last| last.kind == row.kind && last.item_id.as_str() == row.item_id) {
             Some(entry) => {
                 entry.count = entry.count.saturating_add(1);
                 entry.total += amount;
@@ -43,7 +39,7 @@ pub(super) fn summed(rows: Vec<Row>) -> Result<Vec<Behaviour>> {
             }
             None => summed.push(Behaviour {
                 item_id: id(row.item_id)?,
-                kind,
+                kind: row.kind,
                 count: 1,
                 total: amount,
                 last_value: row.value,
@@ -62,7 +58,7 @@ fn stored_event(user_id: &UserId, row: EventRow) -> Result<StoredEvent> {
         event_id: event_id.map(id).transpose()?,
         user_id: user_id.clone(),
         item_id: id(item_id)?,
-        kind: InteractionKind::from_str(&kind).map_err(|_| unreadable("type of interaction"))?,
+        kind: kind_of(&kind)?,
         value,
         at: timestamp(at)?,
         recommendation_id: recommendation_id.map(id).transpose()?,

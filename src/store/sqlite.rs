@@ -10,7 +10,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::behaviour::Row;
+use super::behaviour::{Row, kind_of};
 use super::error::is_busy;
 use super::shared::{Lock, TENANT, micros};
 use super::{Options, Result, Store, StoreError};
@@ -50,7 +50,9 @@ impl SqliteStore {
             // FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(WRITE_TIMEOUT);
+            .busy_timeout(WRITE_TIMEOUT)
+            // SQLite works in a thread of its own: a whole history is handed over without either waiting for the other.
+            .row_buffer_size(1_000);
         if options.url.contains(":memory:") || options.url.contains("mode=memory") {
             return Err(StoreError::Failed("SQLite needs a file; a database in memory is not kept".to_owned()));
         }
@@ -137,7 +139,7 @@ impl SqliteStore {
         .bind(user.as_str())
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(row).collect())
+        rows.into_iter().map(row).collect()
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order and stops
@@ -152,7 +154,7 @@ impl SqliteStore {
         .bind(after)
         .fetch(&self.pool);
         while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
-            let row = row((item_id, kind, value, at, sequence));
+            let row = row((item_id, kind, value, at, sequence))?;
             let enough = people.len() == limit as usize;
             match people.last_mut() {
                 Some((last, rows)) if *last == user => rows.push(row),
@@ -164,8 +166,8 @@ impl SqliteStore {
     }
 }
 
-fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Row {
-    Row { item_id, kind, value, at, sequence }
+fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
+    Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
