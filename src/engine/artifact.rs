@@ -1,20 +1,39 @@
 //! A trained model on disk: `manifest.json` and `model.safetensors` in a folder named by the version.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
+use crate::domain::ItemId;
+
+use super::ItemIndex;
+use super::blend::Blend;
 use super::catalogue::Catalogue;
+use super::scorers::ease::{Ease, EaseWeights};
+use super::scorers::popularity::Popularity;
+
+/// The layout that this version writes and reads.
+pub const FORMAT: u32 = 1;
+const TENSORS: &str = "model.safetensors";
+const MANIFEST: &str = "manifest.json";
 
 /// Why an artifact cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     #[error("cannot read or write the artifact: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("the artifact is broken: {0}")]
     Broken(String),
 }
+
+/// Metric name to value, by model name (`hybrid`, `ease`, `content`, `popularity`).
+pub type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// What a trained model says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,41 +46,162 @@ pub struct Manifest {
     pub seed: u64,
     /// Hyper-parameters, as used.
     pub parameters: serde_json::Value,
-    /// By model name (`hybrid`, `ease`, `content`, `popularity`): metric name to value, on people held out.
-    pub metrics: std::collections::BTreeMap<String, std::collections::BTreeMap<String, f64>>,
+    /// Measured on people held out.
+    pub metrics: Metrics,
     pub users: u64,
     pub items: u64,
     pub interactions: u64,
-    /// SHA-256 and size of `model.safetensors`.
+    pub blend: Blend,
+    /// SHA-256 and size of `model.safetensors`; filled in when it is published.
     pub checksum: String,
     pub bytes: u64,
 }
 
 /// A trained model: scorers and the weights that blend them.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     pub manifest: Manifest,
+    /// The columns: those that EASE covers first.
+    pub item_ids: Vec<ItemId>,
+    /// By column, 0 to 1.
+    pub popularity: Vec<f32>,
+    pub ease: EaseWeights,
 }
 
 impl Model {
     /// Writes the artifact as folder `models_dir/version`, complete or not at all: into a temporary folder, synced, then renamed.
+    /// Gives the manifest as written.
     ///
     /// # Errors
-    /// [`ArtifactError::Io`].
-    pub fn publish(&self, _models_dir: &Path) -> Result<(), ArtifactError> {
-        todo!()
+    /// [`ArtifactError::Io`]; also when that version exists.
+    pub fn publish(&self, models_dir: &Path) -> Result<Manifest, ArtifactError> {
+        let tensors = self.tensors()?;
+        let manifest =
+            Manifest { checksum: hex(&Sha256::digest(&tensors)), bytes: tensors.len() as u64, ..self.manifest.clone() };
+        let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
+        fs::create_dir_all(models_dir)?;
+        let target = models_dir.join(&manifest.version);
+        let draft = models_dir.join(format!(".{}-{}", manifest.version, std::process::id()));
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        fs::create_dir(&draft)?;
+        for (name, bytes) in [(TENSORS, &tensors), (MANIFEST, &text)] {
+            let mut file = File::create_new(draft.join(name))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+        }
+        File::open(&draft)?.sync_all()?;
+        if target.exists() {
+            fs::remove_dir_all(&draft)?;
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is an artifact of that version").into());
+        }
+        fs::rename(&draft, &target)?;
+        File::open(models_dir)?.sync_all()?;
+        Ok(manifest)
     }
-    /// Opens an artifact and checks all of it: format, checksum, shapes, finite numbers.
+
+    /// Opens an artifact and checks all of it: format, checksum, shapes, bounds, finite numbers.
     ///
     /// # Errors
     /// [`ArtifactError::Broken`] says what is wrong.
-    pub fn open(_dir: &Path) -> Result<Self, ArtifactError> {
-        todo!()
+    pub fn open(dir: &Path) -> Result<Self, ArtifactError> {
+        let manifest: Manifest = serde_json::from_slice(&fs::read(dir.join(MANIFEST))?)
+            .map_err(|error| broken(format!("{MANIFEST}: {error}")))?;
+        if manifest.format != FORMAT {
+            return Err(broken(format!("format {} is not {FORMAT}, which this version reads", manifest.format)));
+        }
+        let bytes = fs::read(dir.join(TENSORS))?;
+        if bytes.len() as u64 != manifest.bytes {
+            return Err(broken(format!("{TENSORS} has {} bytes, not {}", bytes.len(), manifest.bytes)));
+        }
+        if hex(&Sha256::digest(&bytes)) != manifest.checksum {
+            return Err(broken(format!("{TENSORS} does not match its checksum")));
+        }
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(format!("{TENSORS}: {error}")))?;
+        let names = String::from_utf8(numbers::<u8>(&tensors, "item_ids")?)
+            .map_err(|_| broken("item ids are not UTF-8".into()))?;
+        let item_ids = names
+            .split_terminator('\n')
+            .map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let model = Self {
+            item_ids,
+            popularity: numbers(&tensors, "popularity")?,
+            ease: EaseWeights {
+                offsets: numbers(&tensors, "ease.offsets")?,
+                targets: numbers(&tensors, "ease.targets")?,
+                weights: numbers(&tensors, "ease.weights")?,
+            },
+            manifest,
+        };
+        model.check()?;
+        Ok(model)
     }
+
+    fn tensors(&self) -> Result<Vec<u8>, ArtifactError> {
+        // No id holds a control character, so that a line break parts them.
+        let names: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+        let view =
+            |kind, size: usize, bytes| TensorView::new(kind, vec![size], bytes).map_err(|e| broken(e.to_string()));
+        let ease = &self.ease;
+        let all = [
+            ("item_ids", view(Dtype::U8, names.len(), names.as_bytes())?),
+            ("popularity", view(Dtype::F32, self.popularity.len(), bytemuck::cast_slice(&self.popularity))?),
+            ("ease.offsets", view(Dtype::U64, ease.offsets.len(), bytemuck::cast_slice(&ease.offsets))?),
+            ("ease.targets", view(Dtype::U32, ease.targets.len(), bytemuck::cast_slice(&ease.targets))?),
+            ("ease.weights", view(Dtype::F32, ease.weights.len(), bytemuck::cast_slice(&ease.weights))?),
+        ];
+        safetensors::serialize(all, None).map_err(|error| broken(error.to_string()))
+    }
+
+    fn check(&self) -> Result<(), ArtifactError> {
+        let ease = &self.ease;
+        let rules = [
+            (self.popularity.len() == self.item_ids.len(), "popularity and item ids differ in length"),
+            (self.popularity.iter().all(|value| (0.0..=1.0).contains(value)), "popularity is not within 0 to 1"),
+            (ease.offsets.first() == Some(&0), "the rows of EASE do not begin at 0"),
+            (ease.offsets.windows(2).all(|pair| pair[0] <= pair[1]), "the rows of EASE are out of order"),
+            (ease.offsets.last() == Some(&(ease.targets.len() as u64)), "the rows of EASE end beside its columns"),
+            (ease.targets.len() == ease.weights.len(), "the columns and weights of EASE differ in length"),
+            (ease.len() <= self.item_ids.len(), "EASE covers more items than there are"),
+            (ease.targets.iter().all(|&target| (target as usize) < ease.len()), "a column of EASE is out of bounds"),
+            (ease.weights.iter().all(|weight| weight.is_finite()), "a weight of EASE is not a number"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, reason)) => Err(broken(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// Ties the model's items to the places they have in `catalogue`; reserves places for those it lacks.
     #[must_use]
-    pub fn bind(self, _catalogue: &mut Catalogue) -> BoundModel {
-        todo!()
+    pub fn bind(self, catalogue: &mut Catalogue) -> BoundModel {
+        let mut columns = Vec::new();
+        for (column, id) in self.item_ids.iter().enumerate() {
+            let place = catalogue.reserve(id).0 as usize;
+            if columns.len() <= place {
+                columns.resize(place + 1, Binding::NONE);
+            }
+            columns[place] = column as u32;
+        }
+        BoundModel { binding: Binding { columns }, model: self }
+    }
+}
+
+/// Which column of a model an item of a catalogue is.
+#[derive(Debug, Clone, Default)]
+pub struct Binding {
+    columns: Vec<u32>,
+}
+
+impl Binding {
+    const NONE: u32 = u32::MAX;
+
+    /// The column of this item; `None` when the model does not know it.
+    #[must_use]
+    pub fn column(&self, item: ItemIndex) -> Option<u32> {
+        self.columns.get(item.0 as usize).copied().filter(|&column| column != Self::NONE)
     }
 }
 
@@ -69,4 +209,125 @@ impl Model {
 #[derive(Debug)]
 pub struct BoundModel {
     pub model: Model,
+    binding: Binding,
+}
+
+impl BoundModel {
+    #[must_use]
+    pub fn popularity(&self) -> Popularity<'_> {
+        Popularity { weights: &self.model.popularity, binding: &self.binding }
+    }
+
+    #[must_use]
+    pub fn ease(&self) -> Ease<'_> {
+        Ease { weights: &self.model.ease, binding: &self.binding }
+    }
+
+    #[must_use]
+    pub fn blend(&self) -> &Blend {
+        &self.model.manifest.blend
+    }
+}
+
+fn broken(reason: String) -> ArtifactError {
+    ArtifactError::Broken(reason)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The numbers of a one-dimensional tensor; its bytes may lie unaligned in the file.
+fn numbers<T: bytemuck::Pod + Number>(tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<T>, ArtifactError> {
+    let tensor = tensors.tensor(name).map_err(|error| broken(format!("{name}: {error}")))?;
+    if tensor.dtype() != T::DTYPE || tensor.shape().len() != 1 {
+        return Err(broken(format!("{name} is {:?} of shape {:?}", tensor.dtype(), tensor.shape())));
+    }
+    Ok(bytemuck::allocation::pod_collect_to_vec(tensor.data()))
+}
+
+trait Number {
+    const DTYPE: Dtype;
+}
+impl Number for u8 {
+    const DTYPE: Dtype = Dtype::U8;
+}
+impl Number for u32 {
+    const DTYPE: Dtype = Dtype::U32;
+}
+impl Number for u64 {
+    const DTYPE: Dtype = Dtype::U64;
+}
+impl Number for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        Model {
+            manifest: Manifest {
+                format: FORMAT,
+                version: "v1".into(),
+                trained_at: Timestamp::UNIX_EPOCH,
+                data_fingerprint: "f".into(),
+                seed: 1,
+                parameters: serde_json::json!({"lambda": 2.0}),
+                metrics: Metrics::new(),
+                users: 1,
+                items: 2,
+                interactions: 2,
+                blend: Blend::default(),
+                checksum: String::new(),
+                bytes: 0,
+            },
+            item_ids: ["a", "b"].map(|id| ItemId::new(id).unwrap()).to_vec(),
+            popularity: vec![1.0, 0.5],
+            ease: EaseWeights { offsets: vec![0, 1, 2], targets: vec![1, 0], weights: vec![0.3, 0.2] },
+        }
+    }
+
+    #[test]
+    fn what_is_published_is_opened_the_same_and_publishing_twice_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = model().publish(dir.path()).unwrap();
+        let opened = Model::open(&dir.path().join("v1")).unwrap();
+        assert_eq!(opened, Model { manifest, ..model() });
+        assert!(model().publish(dir.path()).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_broken_artifact_is_refused_with_the_reason() {
+        let reason = |harm: &dyn Fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            model().publish(dir.path()).unwrap();
+            harm(&dir.path().join("v1"));
+            Model::open(&dir.path().join("v1")).unwrap_err().to_string()
+        };
+        let flipped = reason(&|dir| {
+            let mut bytes = fs::read(dir.join(TENSORS)).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(dir.join(TENSORS), bytes).unwrap();
+        });
+        assert!(flipped.contains("checksum"), "{flipped}");
+        let cut = reason(&|dir| fs::write(dir.join(TENSORS), b"short").unwrap());
+        assert!(cut.contains("bytes"), "{cut}");
+        let text = reason(&|dir| fs::write(dir.join(MANIFEST), b"{}").unwrap());
+        assert!(text.contains("manifest.json"), "{text}");
+        assert!(Model::open(Path::new("/nowhere/at/all")).is_err());
+        for (harm, word) in [
+            ((|model: &mut Model| model.ease.targets[0] = 9) as fn(&mut Model), "bounds"),
+            (|model| model.ease.weights[0] = f32::NAN, "not a number"),
+            (|model| model.popularity[0] = 2.0, "popularity"),
+        ] {
+            let (dir, mut model) = (tempfile::tempdir().unwrap(), model());
+            harm(&mut model);
+            model.publish(dir.path()).unwrap();
+            let error = Model::open(&dir.path().join("v1")).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
 }

@@ -1,46 +1,180 @@
-//! The live catalogue: items in memory, with what the content scorer needs to find them by taste.
+//! The live catalogue: items in memory, with what is needed to find them by content and by taste.
+
+use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::{Domain, Item, ItemId};
 
 use super::ItemIndex;
+use super::scorers::content::ContentIndex;
+use super::text;
 
 /// All items a process knows, kept up to date one item at a time: a change costs the terms of that item, not a rebuild.
 #[derive(Debug, Default)]
-pub struct Catalogue {}
+pub struct Catalogue {
+    ids: Vec<ItemId>,
+    items: Vec<Option<Item>>,
+    places: HashMap<ItemId, ItemIndex>,
+    by_domain: BTreeMap<Domain, Vec<ItemIndex>>,
+    titles: HashMap<String, Vec<ItemIndex>>,
+    content: ContentIndex,
+    count: usize,
+}
 
 impl Catalogue {
     /// An empty catalogue over the configured domains.
     #[must_use]
-    pub fn new(_domains: &[Domain]) -> Self {
-        todo!()
+    pub fn new(domains: &[Domain]) -> Self {
+        Self { by_domain: domains.iter().map(|domain| (domain.clone(), Vec::new())).collect(), ..Self::default() }
     }
+
     /// Stores an item; replaces the one of the same id, which keeps its index.
-    pub fn upsert(&mut self, _item: Item) -> ItemIndex {
-        todo!()
+    pub fn upsert(&mut self, item: Item) -> ItemIndex {
+        let index = self.reserve(&item.id);
+        let place = index.0 as usize;
+        if self.items[place].as_ref() == Some(&item) {
+            return index;
+        }
+        self.take(index);
+        self.by_domain.entry(item.domain.clone()).or_default().push(index);
+        for key in title_keys(&item) {
+            self.titles.entry(key).or_default().push(index);
+        }
+        self.content.insert(index, &item);
+        self.items[place] = Some(item);
+        self.count += 1;
+        index
     }
+
     /// Forgets an item; its index stays reserved for its id. Whether there was one.
-    pub fn remove(&mut self, _id: &ItemId) -> bool {
-        todo!()
+    pub fn remove(&mut self, id: &ItemId) -> bool {
+        self.index_of(id).is_some_and(|index| self.take(index))
     }
+
+    fn take(&mut self, index: ItemIndex) -> bool {
+        let Some(item) = self.items[index.0 as usize].take() else { return false };
+        if let Some(list) = self.by_domain.get_mut(&item.domain) {
+            list.retain(|&other| other != index);
+        }
+        for key in title_keys(&item) {
+            if let Some(list) = self.titles.get_mut(&key) {
+                list.retain(|&other| other != index);
+                if list.is_empty() {
+                    self.titles.remove(&key);
+                }
+            }
+        }
+        self.content.remove(index);
+        self.count -= 1;
+        true
+    }
+
     /// The index of this id; gives one if it has none yet (a model may know items that the catalogue does not).
-    pub fn reserve(&mut self, _id: &ItemId) -> ItemIndex {
-        todo!()
+    pub fn reserve(&mut self, id: &ItemId) -> ItemIndex {
+        if let Some(&index) = self.places.get(id) {
+            return index;
+        }
+        let index = ItemIndex(self.ids.len() as u32);
+        self.ids.push(id.clone());
+        self.items.push(None);
+        self.places.insert(id.clone(), index);
+        index
     }
+
     #[must_use]
-    pub fn index_of(&self, _id: &ItemId) -> Option<ItemIndex> {
-        todo!()
+    pub fn index_of(&self, id: &ItemId) -> Option<ItemIndex> {
+        self.places.get(id).copied()
     }
+
+    /// The item at this place; `None` when the place is only reserved.
     #[must_use]
-    pub fn get(&self, _index: ItemIndex) -> Option<&Item> {
-        todo!()
+    pub fn get(&self, index: ItemIndex) -> Option<&Item> {
+        self.items.get(index.0 as usize).and_then(Option::as_ref)
     }
-    /// How many items there are (reserved places do not count).
+
+    #[must_use]
+    pub fn id(&self, index: ItemIndex) -> &ItemId {
+        &self.ids[index.0 as usize]
+    }
+
+    /// All items of a domain, in no order.
+    #[must_use]
+    pub fn of_domain(&self, domain: &Domain) -> &[ItemIndex] {
+        self.by_domain.get(domain).map_or(&[], Vec::as_slice)
+    }
+
+    /// The items of this title (see [`title_key`]), in no order.
+    #[must_use]
+    pub fn titled(&self, key: &str) -> &[ItemIndex] {
+        self.titles.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// All title keys.
+    pub fn title_keys(&self) -> impl Iterator<Item = &str> {
+        self.titles.keys().map(String::as_str)
+    }
+
+    #[must_use]
+    pub fn content(&self) -> &ContentIndex {
+        &self.content
+    }
+
+    /// How many places there are, reserved ones counted.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many items there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        todo!()
+        self.count
     }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.count == 0
+    }
+}
+
+/// What a title is compared by: letters and digits, without a leading article and without a year in brackets at its end.
+#[must_use]
+pub fn title_key(title: &str) -> String {
+    let folded = text::fold(title);
+    let trimmed = folded.trim();
+    let without_year = trimmed
+        .strip_suffix(')')
+        .and_then(|rest| rest.rsplit_once('('))
+        .filter(|(rest, year)| !rest.trim().is_empty() && year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(trimmed, |(rest, _)| rest.trim());
+    let without_article =
+        ["the ", "a ", "an "].iter().find_map(|article| without_year.strip_prefix(article)).unwrap_or(without_year);
+    text::squeeze(without_article)
+}
+
+fn title_keys(item: &Item) -> Vec<String> {
+    let originals = item.attributes.get("original_title").into_iter().flatten();
+    let mut keys: Vec<String> = std::iter::once(&item.title).chain(originals).map(|title| title_key(title)).collect();
+    keys.retain(|key| !key.is_empty());
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_meet_without_article_year_case_and_accents() {
+        for (a, b) in [
+            ("The Matrix", "matrix"),
+            ("Amélie (2001)", "amelie"),
+            ("WALL·E", "Wall-E"),
+            ("千と千尋の神隠し", "千と千尋の神隠し"),
+        ] {
+            assert_eq!(title_key(a), title_key(b));
+        }
+        assert_eq!(title_key("1984"), "1984");
+        assert_eq!(title_key("(2010)"), "2010");
     }
 }

@@ -5,11 +5,15 @@
 pub mod artifact;
 pub mod blend;
 pub mod catalogue;
+pub mod dataset;
+mod explain;
 pub mod pipeline;
 pub mod preference;
+pub mod rerank;
 pub mod scorers;
 pub mod settings;
 pub mod tastes;
+pub mod text;
 
 /// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

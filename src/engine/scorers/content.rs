@@ -1,1 +1,246 @@
-//! Content: items that resemble the history, or meet the tastes, in genres, tags, creators and text.
+//! Content: items that resemble the history in genres, tags, creators and text.
+//!
+//! Items and people are vectors over terms. The score is the cosine `Σₜ qₜ·idfₜ·wₜ / (|q·idf|·|w|)` of the person's vector `q` (the sum of the vectors
+//! of their items times their strengths) and the item's field weights `w`; `idfₜ = ln(1 + N / dfₜ)` (Salton & Buckley 1988).
+
+use std::collections::HashMap;
+
+use crate::domain::Item;
+use crate::engine::ItemIndex;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::text;
+
+use super::{Contribution, Profile, Scorer};
+
+/// A term's number.
+pub type Term = u32;
+
+/// How much a term counts by the field it stands in: genres first, then the other labels, creators and words.
+const GENRE: f32 = 1.0;
+const TAG: f32 = 0.8;
+const CREATOR: f32 = 0.9;
+const TITLE: f32 = 0.6;
+const DESCRIPTION: f32 = 0.35;
+/// A person's vector keeps this many of its strongest terms: what a long history says only once does not move a ranking.
+const TERMS_OF_A_PERSON: usize = 120;
+
+/// The terms of all items, with the items of each term. A change costs the terms of the one item that changes.
+#[derive(Debug, Default)]
+pub struct ContentIndex {
+    numbers: HashMap<String, Term>,
+    names: Vec<String>,
+    postings: Vec<Vec<(ItemIndex, f32)>>,
+    /// By item: terms (rising) with field weights, and the length of that vector.
+    vectors: Vec<(Vec<(Term, f32)>, f32)>,
+    items: usize,
+}
+
+/// The name of a label's term: the same for a genre, a tag, and each of its spellings.
+#[must_use]
+pub fn label_term(concept: &str) -> String {
+    format!("label {concept}")
+}
+
+/// The name of a creator's term.
+#[must_use]
+pub fn creator_term(squeezed: &str) -> String {
+    format!("creator {squeezed}")
+}
+
+/// The name of a word's term.
+#[must_use]
+pub fn word_term(term: &str) -> String {
+    format!("word {term}")
+}
+
+impl ContentIndex {
+    /// Puts an item in; it must not be in.
+    pub fn insert(&mut self, index: ItemIndex, item: &Item) {
+        let mut weights: HashMap<Term, f32> = HashMap::new();
+        let mut add = |index: &mut Self, name: String, weight: f32| {
+            let term = index.number(name);
+            let known = weights.entry(term).or_default();
+            *known = known.max(weight);
+        };
+        for (labels, weight) in [(&item.genres, GENRE), (&item.tags, TAG)] {
+            for label in labels {
+                let concept = text::concept(label);
+                if !concept.is_empty() {
+                    add(self, label_term(&concept), weight);
+                }
+            }
+        }
+        for creator in &item.creators {
+            let creator = text::squeeze(creator);
+            if !creator.is_empty() {
+                add(self, creator_term(&creator), CREATOR);
+            }
+        }
+        let titles = std::iter::once(&item.title).chain(item.attributes.get("original_title").into_iter().flatten());
+        for title in titles {
+            for term in text::terms(title) {
+                add(self, word_term(&term), TITLE);
+            }
+        }
+        // A label is also found by its words ("noir" finds "film noir"), and a tag of several words by each.
+        for words in item.tags.iter().chain(&item.genres).chain(&item.description) {
+            for term in text::terms(words) {
+                add(self, word_term(&term), DESCRIPTION);
+            }
+        }
+        let mut vector: Vec<(Term, f32)> = weights.into_iter().collect();
+        vector.sort_unstable_by_key(|&(term, _)| term);
+        for &(term, weight) in &vector {
+            self.postings[term as usize].push((index, weight));
+        }
+        let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+        let place = index.0 as usize;
+        if self.vectors.len() <= place {
+            self.vectors.resize_with(place + 1, Default::default);
+        }
+        self.vectors[place] = (vector, length);
+        self.items += 1;
+    }
+
+    /// Takes an item out that is in.
+    pub fn remove(&mut self, index: ItemIndex) {
+        let Some(slot) = self.vectors.get_mut(index.0 as usize) else { return };
+        let (vector, _) = std::mem::take(slot);
+        for (term, _) in vector {
+            self.postings[term as usize].retain(|&(item, _)| item != index);
+        }
+        self.items = self.items.saturating_sub(1);
+    }
+
+    fn number(&mut self, name: String) -> Term {
+        if let Some(&number) = self.numbers.get(&name) {
+            return number;
+        }
+        let number = self.names.len() as Term;
+        self.names.push(name.clone());
+        self.postings.push(Vec::new());
+        self.numbers.insert(name, number);
+        number
+    }
+
+    /// The number of a term that at least one item has.
+    #[must_use]
+    pub fn term(&self, name: &str) -> Option<Term> {
+        self.numbers.get(name).copied().filter(|&term| !self.postings[term as usize].is_empty())
+    }
+
+    /// The items of a term with its field weights, in no order.
+    #[must_use]
+    pub fn items_of(&self, term: Term) -> &[(ItemIndex, f32)] {
+        &self.postings[term as usize]
+    }
+
+    /// All terms that at least one item has, by name.
+    pub fn terms(&self) -> impl Iterator<Item = (&str, Term)> {
+        self.names
+            .iter()
+            .enumerate()
+            .map(|(term, name)| (name.as_str(), term as Term))
+            .filter(|&(_, term)| !self.items_of(term).is_empty())
+    }
+
+    /// How rare a term is: `ln(1 + N / df)`.
+    #[must_use]
+    pub fn idf(&self, term: Term) -> f32 {
+        (self.items as f32 / self.postings[term as usize].len().max(1) as f32).ln_1p()
+    }
+
+    fn vector(&self, item: ItemIndex) -> (&[(Term, f32)], f32) {
+        self.vectors.get(item.0 as usize).map_or((&[], 0.0), |(vector, length)| (vector, *length))
+    }
+
+    /// How alike two items are, 0 to 1: the cosine of their field weights.
+    #[must_use]
+    pub fn similarity(&self, a: ItemIndex, b: ItemIndex) -> f32 {
+        let ((a, a_length), (b, b_length)) = (self.vector(a), self.vector(b));
+        if a_length <= 0.0 || b_length <= 0.0 {
+            return 0.0;
+        }
+        let (mut i, mut j, mut sum) = (0, 0, 0.0);
+        while i < a.len() && j < b.len() {
+            match a[i].0.cmp(&b[j].0) {
+                std::cmp::Ordering::Less => i += 1,
+                std::cmp::Ordering::Greater => j += 1,
+                std::cmp::Ordering::Equal => {
+                    sum += a[i].1 * b[j].1;
+                    i += 1;
+                    j += 1;
+                }
+            }
+        }
+        (sum / (a_length * b_length)).clamp(0.0, 1.0)
+    }
+
+    /// A person's vector with the idf in it, `q·idf²` ready to be multiplied with field weights, and the length of `q·idf`.
+    fn person(&self, history: &[(ItemIndex, f32)]) -> Option<(Vec<(Term, f32)>, f32)> {
+        let mut sums: HashMap<Term, f32> = HashMap::new();
+        for &(item, strength) in history {
+            let (vector, length) = self.vector(item);
+            for &(term, weight) in vector {
+                *sums.entry(term).or_default() += strength * weight / length;
+            }
+        }
+        let mut terms: Vec<(Term, f32)> = sums.into_iter().map(|(term, sum)| (term, sum * self.idf(term))).collect();
+        // Ties by name, not by number: numbers depend on the order in which items came.
+        let stronger = |a: &(Term, f32), b: &(Term, f32)| {
+            b.1.abs().total_cmp(&a.1.abs()).then_with(|| self.names[a.0 as usize].cmp(&self.names[b.0 as usize]))
+        };
+        terms.sort_unstable_by(stronger);
+        terms.truncate(TERMS_OF_A_PERSON);
+        let length = terms.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+        (length > 0.0).then_some((terms, length))
+    }
+}
+
+/// The content scorer.
+#[derive(Debug, Clone, Copy)]
+pub struct Content;
+
+impl Scorer for Content {
+    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
+        let index = catalogue.content();
+        let Some((terms, person_length)) = index.person(&profile.history) else { return false };
+        let mut sums = vec![0.0f32; index.vectors.len()];
+        for (term, weight) in terms {
+            for &(item, field) in index.items_of(term) {
+                sums[item.0 as usize] += weight * field;
+            }
+        }
+        for (item, out) in items.iter().zip(out) {
+            let (_, length) = index.vector(*item);
+            *out = if length > 0.0 { sums[item.0 as usize] / (length * person_length) } else { 0.0 };
+        }
+        true
+    }
+
+    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
+        let index = catalogue.content();
+        let Some((terms, person_length)) = index.person(&profile.history) else { return Vec::new() };
+        let (vector, length) = index.vector(item);
+        let mut shared: Vec<(Term, f32)> = Vec::new();
+        for (term, _) in terms {
+            if let Ok(place) = vector.binary_search_by_key(&term, |&(term, _)| term) {
+                shared.push((term, vector[place].1 * index.idf(term) / (length * person_length)));
+            }
+        }
+        let mut all: Vec<Contribution> = profile
+            .history
+            .iter()
+            .map(|&(source, strength)| {
+                let (other, other_length) = index.vector(source);
+                let of =
+                    |term: Term| other.binary_search_by_key(&term, |&(term, _)| term).map_or(0.0, |at| other[at].1);
+                let sum: f32 = shared.iter().map(|&(term, weight)| weight * of(term)).sum();
+                let amount = if other_length > 0.0 { strength * sum / other_length } else { 0.0 };
+                Contribution { source: Some(source), amount }
+            })
+            .collect();
+        all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+        all
+    }
+}

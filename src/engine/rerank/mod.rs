@@ -1,0 +1,3 @@
+//! Re-rankers: the order of a short list, once its scores are known.
+
+pub mod diversity;
