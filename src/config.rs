@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
 
 use crate::domain::Domain;
@@ -25,7 +25,7 @@ pub enum ConfigError {
 }
 
 /// All settings in force.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub domains: Vec<Domain>,
@@ -40,7 +40,7 @@ pub struct Config {
     pub training: Training,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub address: SocketAddr,
@@ -52,14 +52,14 @@ pub struct Server {
     drain_timeout_ms: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     Auto,
@@ -67,9 +67,10 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
+    #[serde(serialize_with = "without_password")]
     url: SecretString,
     pub max_connections: u32,
     acquire_timeout_ms: u64,
@@ -77,13 +78,14 @@ pub struct Database {
     refresh_interval_ms: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
+    #[serde(serialize_with = "hidden")]
     admin_key: SecretString,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Demo {
     pub catalogue: DemoCatalogue,
@@ -91,7 +93,7 @@ pub struct Demo {
     pub seed: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DemoCatalogue {
     Auto,
@@ -99,7 +101,7 @@ pub enum DemoCatalogue {
     Never,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recommend {
     pub limit: usize,
@@ -108,14 +110,14 @@ pub struct Recommend {
     pub rerank: RerankDefault,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerankDefault {
     None,
     Llm,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     pub seed: u64,
@@ -226,15 +228,36 @@ impl Config {
     }
 
     /// What is in force, as TOML, secrets hidden.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
+    #[must_use]
     pub fn describe(&self) -> String {
-        use std::fmt::Write as _;
-        let mut out = String::new();
-        let _ = writeln!(out, "{self:#?}");
-        out
+        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}"))
     }
+}
+
+/// Shows that a secret is set, not what it is.
+fn hidden<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "***" })
+}
+
+/// Shows a database URL without the password and without its parameters, which may hold one as well.
+fn without_password<S: Serializer>(url: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    let Some((kind, rest)) = url.expose_secret().split_once("://") else {
+        return hidden(url, serializer);
+    };
+    if kind == "sqlite" {
+        return serializer.serialize_str(url.expose_secret());
+    }
+    let (login_and_host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (path, parameters) = path.split_once('?').map_or((path, ""), |(path, _)| (path, "?***"));
+    // Whatever looks odd, such as a password with a slash that is not escaped, is hidden as a whole.
+    if path.contains('@') || login_and_host.contains('?') {
+        return serializer.serialize_str(&format!("{kind}://***"));
+    }
+    let shown = match login_and_host.rsplit_once('@') {
+        Some((login, host)) => format!("{}:***@{host}", login.split(':').next().unwrap_or_default()),
+        None => login_and_host.to_owned(),
+    };
+    serializer.serialize_str(&format!("{kind}://{shown}/{path}{parameters}"))
 }
 
 /// Names that a domain cannot have, because requests and answers have fields of these names.
@@ -369,7 +392,28 @@ mod tests {
             load(&[("MEDLEY_RECOMMEND__LIMIT", "25"), ("MEDLEY_DATABASE_URL", "postgres://u:secret@h/d")]).unwrap();
         assert_eq!(config.recommend.limit, 25);
         assert_eq!(config.database_url(), "postgres://u:secret@h/d");
-        assert!(!config.describe().contains("secret@"), "a secret must not be printed");
+    }
+
+    #[test]
+    fn the_description_is_the_configuration_with_secrets_hidden() {
+        let plain = load(&[]).unwrap().describe();
+        let again: Config = toml::from_str(&plain).unwrap();
+        assert_eq!(again.describe(), plain);
+        assert!(plain.contains("diversity = 0.1\n"), "{plain}");
+
+        let key = "0123456789abcdef0123456789abcdef";
+        for (url, shown) in [
+            ("postgres://u:secret@h:5/d?password=secret", "postgres://u:***@h:5/d?***"),
+            ("postgres://u:se/secret@h/d", "postgres://***"),
+            ("postgres://h/d", "postgres://h/d"),
+            ("secret", "***"),
+        ] {
+            let config = load(&[("MEDLEY_DATABASE_URL", url), ("MEDLEY_AUTH__ADMIN_KEY", key)]).unwrap();
+            let described = config.describe();
+            assert!(described.contains(&format!("url = \"{shown}\"")), "{described}");
+            assert!(described.contains("admin_key = \"***\""), "{described}");
+            assert!(!described.contains("secret") && !described.contains(key), "{described}");
+        }
     }
 
     #[test]
