@@ -52,6 +52,9 @@ pub(super) fn summed(mut rows: Vec<Row>) -> Result<Vec<Behaviour>> {
 
 type EventRow = (i64, String, String, Option<f64>, i64, Option<String>, Option<String>, Option<i64>);
 
+/// The same behind a user id.
+type LogRow = (String, i64, String, String, Option<f64>, i64, Option<String>, Option<String>, Option<i64>);
+
 fn stored_event(user_id: &UserId, row: EventRow) -> Result<StoredEvent> {
     let (sequence, item_id, kind, value, at, event_id, recommendation_id, position) = row;
     let event = Event {
@@ -123,6 +126,21 @@ impl BehaviourStore {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(|row| stored_event(user, row)).collect()
+    }
+
+    async fn events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>> {
+        let rows: Vec<LogRow> = sqlx::query_as(
+            "SELECT user_id, sequence, item_id, kind, value, at, event_id, recommendation_id, position FROM events
+             WHERE tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        )
+        .bind(TENANT)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(user, a, b, c, d, e, f, g, h)| stored_event(&id(user)?, (a, b, c, d, e, f, g, h)))
+            .collect()
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<Erasure> {

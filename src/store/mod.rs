@@ -151,6 +151,8 @@ pub trait BehaviourStore: Send + Sync {
         before: Option<(Timestamp, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>>;
+    /// All events after this place in the log, oldest first, at most `limit`.
+    async fn events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>>;
     /// Deletes all behaviour of one person.
     async fn erase_user(&self, user: &UserId) -> Result<Erasure>;
     /// Gives all behaviour of `from` to `into`; the number of events that moved.

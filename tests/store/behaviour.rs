@@ -11,6 +11,7 @@ on_both_databases!(
     concurrent_retries_store_an_event_once,
     events_come_back_as_they_were_given,
     pages_go_from_the_newest_to_the_oldest,
+    the_whole_log_is_paged_from_its_beginning,
     history_sums_up_by_item_and_kind,
     histories_are_paged_in_the_byte_order_of_user_ids,
     an_erased_person_is_gone_and_the_watermark_stays,
@@ -153,6 +154,27 @@ async fn pages_go_from_the_newest_to_the_oldest(database: &Database) {
     assert_eq!(seen.len(), 90);
     assert!(seen.windows(2).all(|two| (two[0].event.at, two[0].sequence) > (two[1].event.at, two[1].sequence)));
     assert!(store.user_events(&user("nobody"), None, 7).await.unwrap().is_empty());
+}
+
+async fn the_whole_log_is_paged_from_its_beginning(database: &Database) {
+    let store = database.store().await;
+    let events: Vec<Event> = (0..7)
+        .map(|n| Event {
+            kind: if n % 2 == 0 { InteractionKind::Impression } else { InteractionKind::Like },
+            ..event(Some(&format!("e{n}")), &format!("u{}", n % 3), "a", 100 - n)
+        })
+        .collect();
+    store.append_events(&events).await.unwrap();
+    let (mut read, mut after) = (Vec::new(), 0);
+    loop {
+        let page = store.events(after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().all(|stored| stored.sequence > after));
+        after = last.sequence;
+        read.extend(page.into_iter().map(|stored| stored.event));
+    }
+    assert_eq!(read, events, "in the order of the log, whatever their times, impressions included");
 }
 
 async fn history_sums_up_by_item_and_kind(database: &Database) {
