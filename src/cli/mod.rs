@@ -1,7 +1,163 @@
 //! The commands, one file each; the only place where parts are put together.
 
+mod config;
+mod export;
+mod health;
+pub mod import;
+mod migrate;
+mod train;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::{Config, Overrides, environment};
+use crate::store::{self, Store};
+use crate::training::TrainingSettings;
+
+/// Recommendations for music, movies and games, from a person's tastes or history. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "medley", version)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// A TOML file that lies over the default settings.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the embedded database and trained models live.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// postgres://… or sqlite://path; without one: SQLite in the data folder.
+    #[arg(long, global = true, value_name = "URL", env = "MEDLEY_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Print the result as JSON on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(import::ImportArgs),
+    Train(train::TrainArgs),
+    /// Bring the database up to date (serving does so by itself).
+    Migrate,
+    Export(export::ExportArgs),
+    /// Print the settings in force, secrets hidden.
+    Config,
+    Health(health::HealthArgs),
+}
+
+/// What every command is given.
+struct Context {
+    config: Arc<Config>,
+    json: bool,
+}
+
+impl Context {
+    /// Opens the store that the settings name, with patience for the one connection a command needs.
+    fn connect(&self, acquire_timeout: Duration) -> impl Future<Output = Result<Arc<dyn Store>>> + use<> {
+        let config = Arc::clone(&self.config);
+        async move {
+            if !config.database_is_configured() {
+                let folder = &config.server.data_dir;
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            }
+            let max_connections = config.database.max_connections;
+            let options = store::Options { url: config.database_url(), max_connections, acquire_timeout };
+            Ok(store::open(&options).await?)
+        }
+    }
+
+    /// Opens the store and brings its schema up to date.
+    async fn open_store(&self) -> Result<Arc<dyn Store>> {
+        let store = self.connect(Duration::from_secs(10)).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+}
+
+/// What training is told by the settings.
+fn training_settings(config: &Config) -> TrainingSettings {
+    TrainingSettings {
+        domains: config.domains.clone(),
+        interactions: config.interactions.clone(),
+        engine: config.engine.clone(),
+        seed: config.training.seed,
+        validation_share: config.training.validation_share,
+        validation_max_users: config.training.validation_max_users,
+        keep_versions: config.training.keep_versions,
+        models_dir: config.models_dir(),
+    }
+}
+
 /// Reads the command line and runs the command.
 #[must_use]
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough of it: `medley export items | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<()> {
+    let Some(command) = cli.command else { bail!("give a command; --help lists them") };
+    let overrides = Overrides {
+        file: cli.global.config,
+        address: None,
+        data_dir: cli.global.data_dir,
+        database_url: cli.global.database_url,
+    };
+    let config = Config::load(&overrides, environment())?;
+    crate::telemetry::start(&config.log);
+    let context = Context { config: Arc::new(config), json: cli.global.json };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Import(arguments) => import::run(&context, &arguments).await,
+            Command::Train(arguments) => train::run(&context, &arguments).await,
+            Command::Migrate => migrate::run(&context).await,
+            Command::Export(arguments) => export::run(&context, &arguments).await,
+            Command::Config => config::run(&context),
+            Command::Health(arguments) => health::run(&context, &arguments),
+        }
+    })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Writes to stdout, and says so when that fails, which `print!` does not.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn print_json(result: &impl Serialize) -> Result<()> {
+    print(&serde_json::to_string_pretty(result)?)
 }

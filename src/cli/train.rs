@@ -1,0 +1,107 @@
+//! `medley train`: fits a model on what the store holds, makes it the active one, and prints how good it is.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+
+use super::Context;
+use crate::engine::artifact::Manifest;
+use crate::engine::pipeline::MODEL_NAMES;
+use crate::training::{self, Progress};
+
+/// Train on what the store holds and make the result the active model; a running service takes it over.
+#[derive(Debug, Clone, Args)]
+pub struct TrainArgs {
+    /// Print the metrics of this model only (all are trained together, as the hybrid blends them).
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+}
+
+/// Trains, and prints a table of metrics or the manifest.
+pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
+    if let Some(name) = &arguments.model
+        && !MODEL_NAMES.contains(&name.as_str())
+    {
+        bail!("there is no model `{name}`; one of {}", MODEL_NAMES.join(", "));
+    }
+    let store = context.open_store().await?;
+    let (progress, bar) = progress();
+    let settings = super::training_settings(&context.config);
+    let trained = training::train(Arc::clone(&store), settings, Timestamp::now(), progress).await;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let mut manifest = trained?;
+    store.close().await;
+    if let Some(name) = &arguments.model {
+        manifest.metrics.retain(|model, _| model == name);
+    }
+    if context.json { super::print_json(&manifest) } else { super::print(&table(&manifest)) }
+}
+
+/// A bar on a terminal, a log line for each phase off one.
+fn progress() -> (Progress, Option<ProgressBar>) {
+    if !std::io::stderr().is_terminal() {
+        return (log_progress(), None);
+    }
+    let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {elapsed}");
+    let bar = ProgressBar::new(1_000).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let shown = bar.clone();
+    let progress: Progress = Arc::new(move |phase: &str, share: f32| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+        shown.set_position((share.clamp(0.0, 1.0) * 1_000.0) as u64);
+        shown.set_message(phase.replace('_', " "));
+    });
+    (progress, Some(bar))
+}
+
+/// A log line whenever a phase begins.
+pub fn log_progress() -> Progress {
+    let last = std::sync::Mutex::new(String::new());
+    Arc::new(move |phase: &str, share: f32| {
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *last != phase {
+            phase.clone_into(&mut last);
+            tracing::info!(phase, progress = share, "training");
+        }
+    })
+}
+
+fn table(manifest: &Manifest) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "version {}: {} people, {} items, {} interactions, {}",
+        manifest.version,
+        HumanCount(manifest.users),
+        HumanCount(manifest.items),
+        HumanCount(manifest.interactions),
+        HumanBytes(manifest.bytes),
+    );
+    let names: BTreeSet<&String> = manifest.metrics.values().flat_map(|metrics| metrics.keys()).collect();
+    if names.is_empty() {
+        let _ = writeln!(out, "too few people to hold any out: nothing was measured");
+        return out;
+    }
+    let wide = names.iter().map(|name| name.len() + 2).max().unwrap_or(0).max(10);
+    let _ = write!(out, "\n{:<12}", "model");
+    for name in &names {
+        let _ = write!(out, "{name:>wide$}");
+    }
+    out.push('\n');
+    for (model, metrics) in &manifest.metrics {
+        let _ = write!(out, "{model:<12}");
+        for &name in &names {
+            let value = metrics.get(name).map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+            let _ = write!(out, "{value:>wide$}");
+        }
+        out.push('\n');
+    }
+    out
+}
