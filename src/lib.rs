@@ -7,7 +7,7 @@
 //! engine       -> domain
 //! evaluation   -> domain engine
 //! store        -> domain
-//! demo         -> domain
+//! demo         -> domain engine
 //! config       -> domain engine
 //! telemetry    -> config
 //! training     -> domain engine evaluation store

@@ -1,1 +1,3 @@
 //! Evaluation: metrics over full rankings.
+
+pub mod metrics;
