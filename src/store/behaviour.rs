@@ -3,8 +3,15 @@
 use jiff::Timestamp;
 
 use super::shared::{TENANT, id, micros, timestamp, unreadable};
-use super::{Appended, Erasure, Result, StoredEvent, UserHistory};
+use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
+
+/// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
+/// Places are given out before commit, so on Postgres a smaller one may still become visible; but an event that was
+/// acknowledged is visible, and a watermark promises no more than that. (`sequence > 0` makes SQLite go along the log.)
+const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
+    SELECT (SELECT sequence FROM events WHERE tenant = $1 AND sequence > 0 ORDER BY sequence DESC LIMIT 1) AS place
+    UNION ALL SELECT sequence FROM erased WHERE tenant = $1) AS places";
 
 /// What history needs of one stored event.
 pub(super) struct Row {
@@ -70,26 +77,27 @@ fn stored_event(user_id: &UserId, row: EventRow) -> Result<StoredEvent> {
     Ok(StoredEvent { sequence, event })
 }
 
+/// The answer for a batch of `given` events, of which some were inserted, the last at the place `newest`.
+async fn appended(store: &impl BehaviourStore, given: usize, inserted: (u64, Option<i64>)) -> Result<Appended> {
+    let (accepted, newest) = inserted;
+    // With nothing new, all of them were there before: the newest place in the log includes them.
+    let watermark = match newest {
+        Some(newest) => newest,
+        None => store.watermark().await?,
+    };
+    Ok(Appended { accepted, duplicates: (given as u64).saturating_sub(accepted), watermark })
+}
+
 for_both_databases! {
 impl BehaviourStore {
     async fn append_events(&self, events: &[Event]) -> Result<Appended> {
-        let (accepted, newest) = self.insert(events).await?;
-        // With nothing new, all of them were there before: the newest place in the log includes them.
-        let watermark = match newest {
-            Some(newest) => newest,
-            None => self.watermark().await?,
-        };
-        Ok(Appended { accepted, duplicates: (events.len() as u64).saturating_sub(accepted), watermark })
+        let inserted = self.insert(events).await?;
+        appended(self, events.len(), inserted).await
     }
 
     async fn load_events(&self, events: &[Event]) -> Result<Appended> {
-        let (accepted, newest) = self.load(events).await?;
-        // With nothing new, all of them were there before: the newest place in the log includes them.
-        let watermark = match newest {
-            Some(newest) => newest,
-            None => self.watermark().await?,
-        };
-        Ok(Appended { accepted, duplicates: (events.len() as u64).saturating_sub(accepted), watermark })
+        let inserted = self.load(events).await?;
+        appended(self, events.len(), inserted).await
     }
 
     async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
@@ -103,7 +111,7 @@ impl BehaviourStore {
     }
 
     async fn watermark(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar(Self::WATERMARK).bind(TENANT).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(WATERMARK).bind(TENANT).fetch_one(&self.pool).await?)
     }
 
     async fn user_events(

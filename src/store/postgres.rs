@@ -46,13 +46,6 @@ impl FromRow<'_, PgRow> for ByUser {
 }
 
 impl PostgresStore {
-    /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
-    /// Places are given out before commit, so a smaller one may still become visible; but an event that was
-    /// acknowledged is visible, and a watermark promises no more than that.
-    pub(super) const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
-        SELECT max(sequence) AS place FROM events WHERE tenant = $1
-        UNION ALL SELECT sequence FROM erased WHERE tenant = $1) AS places";
-
     /// Prepares a pool that connects when it is asked.
     ///
     /// # Errors

@@ -33,12 +33,6 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
-    /// NOT INDEXED leaves the key, which has it at its end; an index by tenant would be read whole.
-    pub(super) const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
-        SELECT (SELECT sequence FROM events NOT INDEXED WHERE tenant = $1 ORDER BY sequence DESC LIMIT 1) AS place
-        UNION ALL SELECT sequence FROM erased WHERE tenant = $1)";
-
     /// Opens the file; creates it and its folder when they do not exist. Does not migrate.
     ///
     /// # Errors

@@ -1,18 +1,24 @@
 //! Opening and migrating: many at once, and what is said when it does not work.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use medley::store::{self, Options, StoreError};
+use tokio::sync::Barrier;
 
 use crate::database::{Database, event, user};
 
 on_both_databases!(eight_replicas_start_at_once, migrating_again_keeps_everything, a_closed_store_is_unavailable);
 
 async fn eight_replicas_start_at_once(database: &Database) {
+    // All open at the same moment, and all migrate at the same moment.
+    let together = Arc::new(Barrier::new(8));
     let tasks = (0..8).map(|n| {
-        let options = database.options();
+        let (options, together) = (database.options(), together.clone());
         tokio::spawn(async move {
+            together.wait().await;
             let store = store::open(&options).await.unwrap();
+            together.wait().await;
             store.migrate().await.unwrap();
             store.append_events(&[event(None, &format!("u{n}"), "a", 1)]).await.unwrap();
             store.ping().await.unwrap();
@@ -23,6 +29,14 @@ async fn eight_replicas_start_at_once(database: &Database) {
         task.await.unwrap();
     }
     assert_eq!(database.store().await.count_events().await.unwrap(), 8);
+}
+
+/// A race is not lost every time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn eight_replicas_start_at_once_on_sqlite_again_and_again() {
+    for _ in 0..20 {
+        eight_replicas_start_at_once(&Database::sqlite()).await;
+    }
 }
 
 async fn migrating_again_keeps_everything(database: &Database) {
