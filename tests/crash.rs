@@ -101,10 +101,8 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
     for person in 0..PEOPLE {
         let mut cursor = None::<String>;
         loop {
-            let mut request = client.get(format!("{address}/api/users/u{person}/events?limit=200"));
-            if let Some(cursor) = &cursor {
-                request = request.query(&[("cursor", cursor)]);
-            }
+            let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let request = client.get(format!("{address}/api/users/u{person}/events?limit=200{after}"));
             let page: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
             for event in page["data"].as_array().unwrap() {
                 *times.entry(event["event_id"].as_str().unwrap().to_owned()).or_default() += 1;
@@ -126,6 +124,6 @@ async fn on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres() {
-    let database = support::postgres::fresh_database().await;
-    acknowledged_events_survive(&[("MEDLEY_DATABASE_URL", database.as_str())]).await;
+    let database = support::postgres::database().await;
+    acknowledged_events_survive(&[("MEDLEY_DATABASE_URL", database.url.as_str())]).await;
 }

@@ -93,8 +93,8 @@ async fn an_event_counts_in_the_next_answer_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_counts_in_the_next_answer_on_postgres() {
-    let database = support::postgres::fresh_database().await;
-    an_event_counts_in_the_next_answer(&Service::demo(&[("MEDLEY_DATABASE_URL", database.as_str())]).await).await;
+    let database = support::postgres::database().await;
+    an_event_counts_in_the_next_answer(&Service::demo(&[("MEDLEY_DATABASE_URL", database.url.as_str())]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,7 +92,8 @@ impl Deployment {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_stores_give_equal_counts_and_answers() {
     let Some(data) = support::data::folder() else { return };
-    let postgres = Deployment::new(Some(support::postgres::fresh_database().await));
+    let database = support::postgres::database().await;
+    let postgres = Deployment::new(Some(database.url.clone()));
     let sqlite = Deployment::new(None);
     let mut all = Vec::new();
     for deployment in [&sqlite, &postgres] {
