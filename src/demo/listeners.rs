@@ -23,14 +23,16 @@ pub fn events(items: &[Item], listeners: usize, seed: u64) -> Vec<Event> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let labels = labels(items);
     let known: Vec<f64> = items.iter().map(|item| renown(item, &mut random)).collect();
-    let domains: Vec<&str> = items.iter().map(|item| item.domain.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+    let domains: Vec<&str> =
+        items.iter().map(|item| item.domain.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
     if labels.is_empty() || domains.is_empty() {
         return Vec::new();
     }
     let mut events = Vec::new();
     for number in 1..=listeners {
         let Ok(user) = UserId::new(format!("demo-listener-{number:03}")) else { continue };
-        let tastes: Vec<&str> = (0..random.random_range(2..=4)).filter_map(|_| labels.choose(&mut random).copied()).collect();
+        let tastes: Vec<&str> =
+            (0..random.random_range(2..=4)).filter_map(|_| labels.choose(&mut random).copied()).collect();
         let only = if random.random_bool(0.2) { domains.choose(&mut random).copied() } else { None };
         let mut taken = BTreeSet::new();
         let weights: Vec<f64> = items
@@ -38,7 +40,11 @@ pub fn events(items: &[Item], listeners: usize, seed: u64) -> Vec<Event> {
             .zip(&known)
             .map(|(item, known)| {
                 let met = tastes.iter().filter(|taste| has(item, taste)).count() as f64;
-                if only.is_some_and(|only| item.domain.as_str() != only) { 0.0 } else { known * (0.06 + 2.0 * met + met * met) }
+                if only.is_some_and(|only| item.domain.as_str() != only) {
+                    0.0
+                } else {
+                    known * (0.06 + 2.0 * met + met * met)
+                }
             })
             .collect();
         let total: f64 = weights.iter().sum();

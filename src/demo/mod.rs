@@ -28,9 +28,13 @@ fn item(domain: &str, line: &str) -> Option<Item> {
     let &[title, original, year, languages, countries, creators, genres, tags, description] = columns.as_slice() else {
         return None;
     };
-    let list = |text: &str| text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let list = |text: &str| {
+        text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
     let mut attributes = BTreeMap::new();
-    for (name, values) in [("original_title", list(original)), ("language", list(languages)), ("country", list(countries))] {
+    for (name, values) in
+        [("original_title", list(original)), ("language", list(languages)), ("country", list(countries))]
+    {
         if !values.is_empty() {
             attributes.insert(name.to_owned(), values);
         }
@@ -72,11 +76,14 @@ mod tests {
         for (domain, _) in FILES {
             let own: Vec<_> = items.iter().filter(|item| item.domain.as_str() == domain).collect();
             assert!(own.len() >= 300, "{domain}: {}", own.len());
-            let decades: BTreeSet<i16> = own.iter().filter_map(|item| item.released).map(|day| day.year() / 10).collect();
+            let decades: BTreeSet<i16> =
+                own.iter().filter_map(|item| item.released).map(|day| day.year() / 10).collect();
             assert!((193..=202).all(|decade| decades.contains(&decade)), "{domain}: {decades:?}");
             let foreign = own.iter().filter(|item| item.attributes["language"][0] != "en").count();
             assert!(foreign * 4 >= own.len(), "{domain}: {foreign} of {} are not in English", own.len());
-            assert!(own.iter().all(|item| !item.genres.is_empty() && item.tags.len() >= 3 && !item.creators.is_empty()));
+            assert!(
+                own.iter().all(|item| !item.genres.is_empty() && item.tags.len() >= 3 && !item.creators.is_empty())
+            );
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::{Domain, ItemId, Taste, Unmatched};
 
 use super::ItemIndex;
 use super::catalogue::{Catalogue, title_key};
-use super::scorers::content::{Term, creator_term, label_term, word_term};
+use super::scorers::content::{GENRE, Term, creator_term, label_term, word_term};
 use super::text;
 
 /// A request may hold many tastes; a search for a misspelling reads all titles, so that only the first few get one.
@@ -80,11 +80,16 @@ fn understand(catalogue: &Catalogue, domain: Option<&Domain>, taste: &str) -> Op
     if key.is_empty() {
         return None;
     }
-    if let Some(term) = content.term(&label_term(&text::concept(taste))) {
-        return Some(Wanted::Term(term));
-    }
-    if let Some(titles) = titled(catalogue, domain, &title_key(taste)) {
-        return Some(Wanted::Titles(titles));
+    let label = content.term(&label_term(&text::concept(taste)));
+    let titles = titled(catalogue, domain, &title_key(taste));
+    match (label, titles) {
+        // "Alien" is a film before it is a theme, and "horror" a genre before it is some film's title.
+        (Some(term), Some(titles)) if !is_genre(catalogue, domain, term) && of_domain(catalogue, domain, titles[0]) => {
+            return Some(Wanted::Titles(titles));
+        }
+        (Some(term), _) => return Some(Wanted::Term(term)),
+        (None, Some(titles)) => return Some(Wanted::Titles(titles)),
+        (None, None) => {}
     }
     if let Some(term) = content.term(&creator_term(&key)) {
         return Some(Wanted::Term(term));
@@ -92,12 +97,21 @@ fn understand(catalogue: &Catalogue, domain: Option<&Domain>, taste: &str) -> Op
     free_text(catalogue, domain, taste)
 }
 
+fn of_domain(catalogue: &Catalogue, domain: Option<&Domain>, index: ItemIndex) -> bool {
+    domain.is_none_or(|domain| catalogue.get(index).is_some_and(|item| item.domain == *domain))
+}
+
+/// Whether some item of the domain has this label as a genre.
+fn is_genre(catalogue: &Catalogue, domain: Option<&Domain>, label: Term) -> bool {
+    let items = catalogue.content().items_of(label).iter();
+    items.filter(|(_, field)| *field >= GENRE).any(|&(index, _)| of_domain(catalogue, domain, index))
+}
+
 /// The items of this title: those of the taste's domain if there are any, else those of the others.
 fn titled(catalogue: &Catalogue, domain: Option<&Domain>, key: &str) -> Option<Vec<ItemIndex>> {
     let mut all: Vec<ItemIndex> = catalogue.titled(key).to_vec();
-    let of_domain = |index: &ItemIndex| catalogue.get(*index).is_some_and(|item| Some(&item.domain) == domain);
-    if all.iter().any(of_domain) {
-        all.retain(of_domain);
+    if all.iter().any(|&index| of_domain(catalogue, domain, index)) {
+        all.retain(|&index| of_domain(catalogue, domain, index));
     }
     all.sort_unstable_by_key(|&index| catalogue.id(index));
     (!all.is_empty()).then_some(all)

@@ -128,7 +128,7 @@ pub fn stem(word: &str) -> String {
         }
     }
     match word.strip_suffix('s') {
-        Some(root) if !root.ends_with(['s', 'u', 'i']) => root.to_owned(),
+        Some(root) if !root.ends_with(['s', 'u']) => root.to_owned(),
         _ => word.to_owned(),
     }
 }

@@ -9,7 +9,8 @@ pub fn ndcg<T>(ranked: &[T], relevant: impl Fn(&T) -> bool, relevant_count: usiz
     if ideal <= 0.0 {
         return 0.0;
     }
-    let gained: f64 = ranked.iter().take(k).enumerate().filter(|(_, item)| relevant(item)).map(|(place, _)| discount(place)).sum();
+    let gained: f64 =
+        ranked.iter().take(k).enumerate().filter(|(_, item)| relevant(item)).map(|(place, _)| discount(place)).sum();
     gained / ideal
 }
 

@@ -23,6 +23,9 @@ use super::load::{Loaded, popularity};
 use super::{Columns, TrainingError, TrainingSettings, manifest};
 
 const K: usize = 20;
+/// Weights are fitted on the union of each scorer's best so many candidates and what is hidden: what none of them ranks there does not come
+/// to the top of a blend. The metrics are measured on all candidates.
+const POOL: usize = 300;
 /// Weights are tried in steps of a tenth.
 const STEPS: u8 = 10;
 /// A slice with fewer cases takes the weights of the slice over all domains.
@@ -65,7 +68,9 @@ pub(super) fn fit(
     progress("score people held out", 0.5);
     let scored: Vec<Scored> = cases.par_iter().map(|case| score(loaded, &model, case)).collect();
     progress("fit blend", 0.65);
-    let blend = fit_blend(&scored, settings);
+    let pools: Vec<Scored> = scored.par_iter().map(Scored::pool).collect();
+    let blend = fit_blend(&pools, settings);
+    drop(pools);
     progress("measure", 0.72);
     Ok((blend.clone(), measure(&scored, &blend, settings)))
 }
@@ -84,10 +89,8 @@ fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> (Vec<Case>, Dataset
         let chosen = random.random::<f64>() < share;
         let hidden = if chosen { hidden_items(loaded, items, strengths, at, &mut random) } else { BTreeMap::new() };
         let is_hidden = |item: u32| hidden.values().any(|of: &Vec<u32>| of.contains(&item));
-        let mut kept: Vec<(u32, f32, i64)> = (0..items.len())
-            .filter(|&n| !is_hidden(items[n]))
-            .map(|n| (items[n], strengths[n], at[n]))
-            .collect();
+        let mut kept: Vec<(u32, f32, i64)> =
+            (0..items.len()).filter(|&n| !is_hidden(items[n])).map(|n| (items[n], strengths[n], at[n])).collect();
         for (domain, of_domain) in hidden {
             cases_of(loaded, user, domain, &kept, of_domain, &mut cases);
         }
@@ -126,13 +129,21 @@ fn hidden_items(
         .collect()
 }
 
-fn cases_of(loaded: &Loaded, user: usize, domain: u16, kept: &[(u32, f32, i64)], hidden: Vec<u32>, cases: &mut Vec<Case>) {
+fn cases_of(
+    loaded: &Loaded,
+    user: usize,
+    domain: u16,
+    kept: &[(u32, f32, i64)],
+    hidden: Vec<u32>,
+    cases: &mut Vec<Case>,
+) {
     let (mut own, other): (Vec<_>, Vec<_>) =
         kept.iter().copied().partition(|&(item, ..)| loaded.domain_of[item as usize] == domain);
     own.sort_unstable_by_key(|&(item, _, time)| (time, item));
     let mut add = |own: &[(u32, f32, i64)], other: &[(u32, f32, i64)], whole: bool| {
         let slice = HistorySlice::of(own.len(), !other.is_empty());
-        let mut history: Vec<(u32, f32)> = own.iter().chain(other).map(|&(item, strength, _)| (item, strength)).collect();
+        let mut history: Vec<(u32, f32)> =
+            own.iter().chain(other).map(|&(item, strength, _)| (item, strength)).collect();
         history.sort_unstable_by_key(|&(item, _)| item);
         cases.push(Case { user, domain, slice, whole, history, hidden: hidden.clone() });
     };
@@ -173,7 +184,8 @@ fn validation_model(
 }
 
 fn score(loaded: &Loaded, model: &BoundModel, case: &Case) -> Scored {
-    let history: Vec<(ItemIndex, f32)> = case.history.iter().map(|&(item, strength)| (ItemIndex(item), strength)).collect();
+    let history: Vec<(ItemIndex, f32)> =
+        case.history.iter().map(|&(item, strength)| (ItemIndex(item), strength)).collect();
     let profile = Profile { history, ..Profile::default() };
     let known = loaded.data.row(case.user).0;
     // What the person knows and what is not hidden is not asked for, whatever part of the history the case shows.
@@ -196,7 +208,8 @@ fn fit_blend(scored: &[Scored], settings: &TrainingSettings) -> Blend {
         }
         let pooled = fit_slice(&of_slice, slice);
         for (number, domain) in settings.domains.iter().enumerate() {
-            let own: Vec<&Scored> = of_slice.iter().copied().filter(|case| usize::from(case.domain) == number).collect();
+            let own: Vec<&Scored> =
+                of_slice.iter().copied().filter(|case| usize::from(case.domain) == number).collect();
             let fitted = match own.len() {
                 0 => pooled,
                 1..ENOUGH => SliceBlend { weights: pooled.weights, scales: scales(&own, pooled.scales) },
@@ -224,7 +237,10 @@ fn fit_slice(cases: &[&Scored], slice: HistorySlice) -> SliceBlend {
     };
     let measured: Vec<f64> = grid.par_iter().map(|&weights| quality(weights)).collect();
     let best = (0..grid.len()).max_by(|&a, &b| {
-        measured[a].total_cmp(&measured[b]).then(grid[a][2].total_cmp(&grid[b][2])).then(grid[a][1].total_cmp(&grid[b][1]))
+        measured[a]
+            .total_cmp(&measured[b])
+            .then(grid[a][2].total_cmp(&grid[b][2]))
+            .then(grid[a][1].total_cmp(&grid[b][1]))
     });
     SliceBlend { weights: best.map_or(SliceBlend::unfitted(slice).weights, |best| grid[best]), scales }
 }
@@ -245,6 +261,29 @@ fn scales(cases: &[&Scored], fallback: [f32; 3]) -> [f32; 3] {
 }
 
 impl Scored {
+    /// The same case over the candidates that can come to the top of a blend.
+    fn pool(&self) -> Self {
+        let all = 0..self.relevant.len() as u32;
+        let mut chosen: Vec<u32> = all.clone().filter(|&at| self.relevant[at as usize]).collect();
+        for scores in self.features.iter().flatten() {
+            let mut places: Vec<u32> = all.clone().collect();
+            if places.len() > POOL {
+                let better = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
+                places.select_nth_unstable_by(POOL, better);
+                places.truncate(POOL);
+            }
+            chosen.extend(places);
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        let of = |scores: &Vec<f32>| chosen.iter().map(|&at| scores[at as usize]).collect();
+        Self {
+            features: std::array::from_fn(|scorer| self.features[scorer].as_ref().map(of)),
+            relevant: chosen.iter().map(|&at| self.relevant[at as usize]).collect(),
+            ..*self
+        }
+    }
+
     /// Places among the candidates, the `K` best first; ties by place.
     fn ranked(&self, blend: &SliceBlend) -> Vec<u32> {
         let scores: Vec<f32> =

@@ -107,10 +107,8 @@ fn add_person(
         }
     }
     let strengths = preferences(history, &settings.interactions, newest(history));
-    let mut row: Vec<(u32, f32)> = strengths
-        .into_iter()
-        .filter_map(|(item, strength)| Some((*places.get(item.as_str())?, strength)))
-        .collect();
+    let mut row: Vec<(u32, f32)> =
+        strengths.into_iter().filter_map(|(item, strength)| Some((*places.get(item.as_str())?, strength))).collect();
     if !row.is_empty() {
         data.push(&mut row);
         times.extend(row.iter().map(|(place, _)| last.get(place).copied().unwrap_or(0)));

@@ -102,8 +102,7 @@ fn fit(
     let (blend, metrics) = blending::fit(&loaded, &columns, settings, progress)?;
     progress("fit ease", 0.75);
     let data = columns.apply(&loaded.data);
-    let weights =
-        ease::fit(&data, columns.covered, settings.engine.ease_lambda, settings.engine.ease_keep_per_item)?;
+    let weights = ease::fit(&data, columns.covered, settings.engine.ease_lambda, settings.engine.ease_keep_per_item)?;
     Ok(Model {
         manifest: manifest(&loaded, settings, now, blend, metrics),
         item_ids: columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect(),
