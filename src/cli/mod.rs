@@ -1,10 +1,14 @@
 //! The commands, one file each; the only place where parts are put together.
 
 mod config;
+mod demo;
 mod export;
 mod health;
 pub mod import;
+mod keys;
 mod migrate;
+mod openapi;
+mod serve;
 mod train;
 
 use std::io::{self, Write as _};
@@ -13,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
@@ -49,11 +53,16 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Import(import::ImportArgs),
     Train(train::TrainArgs),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Bring the database up to date (serving does so by itself).
     Migrate,
     Export(export::ExportArgs),
+    /// Print the OpenAPI description of the service.
+    Openapi,
     /// Print the settings in force, secrets hidden.
     Config,
     Health(health::HealthArgs),
@@ -118,10 +127,11 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(cli: Cli) -> Result<()> {
-    let Some(command) = cli.command else { bail!("give a command; --help lists them") };
+    let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
+    let address = if let Command::Serve(arguments) = &command { arguments.address } else { None };
     let overrides = Overrides {
         file: cli.global.config,
-        address: None,
+        address,
         data_dir: cli.global.data_dir,
         database_url: cli.global.database_url,
     };
@@ -131,10 +141,13 @@ fn execute(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
+            Command::Serve(arguments) => serve::run(&context, &arguments).await,
             Command::Import(arguments) => import::run(&context, &arguments).await,
             Command::Train(arguments) => train::run(&context, &arguments).await,
+            Command::Keys(command) => keys::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
             Command::Export(arguments) => export::run(&context, &arguments).await,
+            Command::Openapi => openapi::run(&context),
             Command::Config => config::run(&context),
             Command::Health(arguments) => health::run(&context, &arguments),
         }

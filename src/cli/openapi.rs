@@ -6,5 +6,5 @@ use super::Context;
 
 /// Prints the OpenAPI document.
 pub fn run(context: &Context) -> Result<()> {
-    super::print_json(&crate::http::openapi(&context.config))
+    super::print_json(&crate::http::openapi(&context.config.domains))
 }

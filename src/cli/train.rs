@@ -89,17 +89,21 @@ fn table(manifest: &Manifest) -> String {
         let _ = writeln!(out, "too few people to hold any out: nothing was measured");
         return out;
     }
-    let wide = names.iter().map(|name| name.len() + 2).max().unwrap_or(0).max(10);
-    let _ = write!(out, "\n{:<12}", "model");
-    for name in &names {
-        let _ = write!(out, "{name:>wide$}");
+    let wide = names.iter().map(|name| name.len()).max().unwrap_or(0);
+    let _ = write!(out, "\n{:<wide$}", "");
+    for model in manifest.metrics.keys() {
+        let _ = write!(out, "  {model:>10}");
     }
     out.push('\n');
-    for (model, metrics) in &manifest.metrics {
-        let _ = write!(out, "{model:<12}");
-        for &name in &names {
-            let value = metrics.get(name).map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
-            let _ = write!(out, "{value:>wide$}");
+    for name in names {
+        let _ = write!(out, "{name:<wide$}");
+        for metrics in manifest.metrics.values() {
+            let value = match metrics.get(name) {
+                Some(count) if name.ends_with("cases") => format!("{count}"),
+                Some(value) => format!("{value:.4}"),
+                None => "-".to_owned(),
+            };
+            let _ = write!(out, "  {value:>10}");
         }
         out.push('\n');
     }
