@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::domain::{Domain, EventId, InteractionKind, Item, RecommendationId};
 
 use super::EventRow;
+use super::check;
 use super::row::{Ids, Row, number, short};
 
 /// What an item may have; in a delimited file lists are separated by `|`, and `attributes.NAME` is a column.
@@ -50,16 +51,8 @@ pub fn event(row: &Row<'_>, ids: &Ids, rating_scale: [f64; 2]) -> Result<EventRo
         let text = row.required("type")?;
         short(&text).parse().map_err(|error: crate::domain::UnknownKind| error.to_string())?
     };
-    let value = match row.text("value") {
-        None if kind.needs_value() => return Err(format!("value is missing: a {kind} means nothing without it")),
-        None => None,
-        Some(text) => Some(number("value", &text)?),
-    };
-    let value = match value {
-        Some(value) if kind == InteractionKind::Rating => Some(super::rating(value, "value", rating_scale)?),
-        Some(value) if value < 0.0 => return Err(format!("value `{value}` is below 0")),
-        value => value,
-    };
+    let value = row.text("value").map(|text| number("value", &text)).transpose()?;
+    let value = check::value(kind, value, rating_scale)?;
     let at = row.text("at").map(|text| {
         text.parse::<jiff::Timestamp>().map_err(|_| format!("at `{}` is not an RFC 3339 time", short(&text)))
     });
@@ -143,13 +136,16 @@ fn attributes(row: &Row<'_>) -> Result<BTreeMap<String, Vec<String>>, String> {
     }
 }
 
-/// A day, or a year, which counts as its first day.
+/// A day, or a month or year, which counts as its first day.
 fn released(text: &str) -> Result<Date, String> {
-    let wrong = |_| format!("released `{}` is neither a day such as 1999-03-31 nor a year", short(text));
-    if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return format!("{text}-01-01").parse().map_err(wrong);
-    }
-    text.parse().map_err(wrong)
+    let whole = match text.len() {
+        4 => format!("{text}-01-01"),
+        7 => format!("{text}-01"),
+        _ => text.to_owned(),
+    };
+    let wrong = || format!("released `{}` is not a day such as 1999-03-31, 1999-03 or 1999", short(text));
+    let plain = whole.len() == 10 && whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if plain { whole.parse().map_err(|_| wrong()) } else { Err(wrong()) }
 }
 
 fn yes_or_no(name: &str, text: &str) -> Result<bool, String> {

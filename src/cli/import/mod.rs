@@ -1,5 +1,6 @@
 //! `medley import`: rows of files into the store. A thread reads and checks, the store takes batches, bad rows are named.
 
+mod check;
 mod detect;
 mod event_row;
 mod generic;
@@ -32,14 +33,11 @@ pub use summary::{Rejected, Summary};
 
 use detect::{Container, Detected};
 use event_row::Namer;
-use row::{Ids, Row, short};
+use row::{Ids, Row};
 
 /// Rows that the store takes at once.
 const EVENTS_PER_BATCH: usize = 20_000;
 const ITEMS_PER_BATCH: usize = 2_000;
-/// The longest title and description, in characters.
-const MAX_TITLE_CHARS: usize = 1_000;
-const MAX_DESCRIPTION_CHARS: usize = 20_000;
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -169,7 +167,7 @@ pub async fn import(store: &dyn Store, arguments: &ImportArgs, rules: &Rules) ->
             let mut parse = item_parser(&source, ids, rules)?;
             let mut named = HashSet::new();
             let parse = move |row: &Row<'_>| {
-                let item = check(parse(row)?)?;
+                let item = check::item(parse(row)?)?;
                 Ok(named.insert(item.id.clone()).then_some(item))
             };
             transfer(source, ITEMS_PER_BATCH, parse, async |items: Vec<Item>| {
@@ -182,7 +180,8 @@ pub async fn import(store: &dyn Store, arguments: &ImportArgs, rules: &Rules) ->
         What::Events => {
             let (mut parse, default_at) = event_parser(&source, ids, rules);
             let mut namer = Namer::new(format, default_at);
-            let parse = move |row: &Row<'_>| namer.name(parse(row)?).map(Some);
+            let now = rules.now;
+            let parse = move |row: &Row<'_>| namer.name(check::event(parse(row)?, now)?).map(Some);
             transfer(source, EVENTS_PER_BATCH, parse, async |events: Vec<Event>| {
                 let appended = store.load_events(&events).await?;
                 Ok(Taken { stored: appended.accepted, duplicates: appended.duplicates, unchanged: 0 })
@@ -223,32 +222,6 @@ fn event_parser(source: &Source, ids: Ids, rules: &Rules) -> (Parser<EventRow>, 
         Format::Steam => (Box::new(move |row| steam::event(row, &ids)), steam::COUNTED_AT),
         Format::Generic => (Box::new(move |row| generic::event(row, &ids, scale)), rules.now),
     }
-}
-
-/// A rating on the scale of the configuration.
-fn rating(value: f64, name: &str, [lowest, highest]: [f64; 2]) -> Result<f64, String> {
-    if (lowest..=highest).contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("{name} `{value}` is not within {lowest} to {highest}"))
-    }
-}
-
-/// What holds for an item of any format.
-fn check(item: Item) -> Result<Item, String> {
-    let labels = item.genres.iter().chain(&item.tags).chain(&item.creators);
-    let facets = item.attributes.iter().flat_map(|(name, values)| std::iter::once(name).chain(values));
-    let mut texts = labels.chain(facets).chain(&item.description).chain(std::iter::once(&item.title));
-    if let Some(text) = texts.find(|text| text.contains('\0')) {
-        return Err(format!("`{}` holds a NUL character", short(text).replace('\0', "\\0")));
-    }
-    if item.title.chars().count() > MAX_TITLE_CHARS {
-        return Err(format!("title is longer than {MAX_TITLE_CHARS} characters"));
-    }
-    if item.description.as_ref().is_some_and(|text| text.chars().count() > MAX_DESCRIPTION_CHARS) {
-        return Err(format!("description is longer than {MAX_DESCRIPTION_CHARS} characters"));
-    }
-    Ok(item)
 }
 
 /// A file and what is known of it.

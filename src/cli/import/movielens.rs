@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use crate::domain::{Domain, InteractionKind, Item};
 
 use super::EventRow;
+use super::check;
 use super::reader::{Layout, delimited};
 use super::row::{Ids, Row};
 
@@ -57,7 +58,7 @@ pub fn event(row: &Row<'_>, ids: &Ids, rating_scale: [f64; 2]) -> Result<EventRo
     let (kind, value) = if row.text("tag").is_some() {
         (InteractionKind::View, None)
     } else {
-        (InteractionKind::Rating, Some(super::rating(row.number("rating")?, "rating", rating_scale)?))
+        (InteractionKind::Rating, Some(check::rating(row.number("rating")?, "rating", rating_scale)?))
     };
     let at = Some(row.unix_time("timestamp")?);
     Ok(EventRow { at, ..EventRow::new(user_id, item_id, kind, value) })
