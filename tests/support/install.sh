@@ -41,9 +41,10 @@ install() {
 }
 
 has_postgres() {
+    [ -n "${MEDLEY_TEST_POSTGRES_URL:-}" ] && return 0
     command -v initdb >/dev/null 2>&1 && command -v postgres >/dev/null 2>&1 && return 0
-    for bin in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* /usr/local/pgsql/bin \
-        /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin /Library/PostgreSQL/*/bin; do
+    for bin in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin \
+        /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin; do
         [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && return 0
     done
     return 1
