@@ -26,6 +26,9 @@ pub struct Item {
     pub available: bool,
 }
 
+/// Changes to an attribute: the new values, or `None` to remove it.
+pub type AttributeChanges = BTreeMap<String, Option<Vec<String>>>;
+
 /// Changes to an item: what is `None` stays as it is; the inner `None` clears a field.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ItemPatch {
@@ -36,7 +39,8 @@ pub struct ItemPatch {
     pub description: Option<Option<String>>,
     pub creators: Option<Vec<String>>,
     pub released: Option<Option<Date>>,
-    pub attributes: Option<BTreeMap<String, Vec<String>>>,
+    /// Attributes that are not named stay.
+    pub attributes: Option<Option<AttributeChanges>>,
     pub available: Option<bool>,
 }
 
@@ -55,7 +59,18 @@ impl ItemPatch {
         set(&mut item.description, self.description);
         set(&mut item.creators, self.creators);
         set(&mut item.released, self.released);
-        set(&mut item.attributes, self.attributes);
+        match self.attributes {
+            None => {}
+            Some(None) => item.attributes.clear(),
+            Some(Some(changes)) => {
+                for (name, values) in changes {
+                    match values {
+                        Some(values) => item.attributes.insert(name, values),
+                        None => item.attributes.remove(&name),
+                    };
+                }
+            }
+        }
         set(&mut item.available, self.available);
     }
 }

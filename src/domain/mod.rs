@@ -12,6 +12,6 @@ pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
 pub use ids::{Domain, EventId, IdError, ItemId, RecommendationId, UserId};
 pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
-pub use item::{Item, ItemPatch};
+pub use item::{AttributeChanges, Item, ItemPatch};
 pub use query::{Query, Rerank, Taste};
 pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Unmatched};

@@ -1,6 +1,7 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
 mod ingest;
+pub mod keys;
 mod live_catalogue;
 mod live_model;
 mod recommend;
@@ -10,7 +11,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::store::{ModelRecord, Store, StoreError};
+use crate::store::Store;
+
+/// The names that a request's `model` may have.
+pub use crate::engine::pipeline::MODEL_NAMES;
+// What callers get to see of the store, so that they need not know it.
+pub use crate::store::{
+    Appended, Erasure, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
+};
 
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;

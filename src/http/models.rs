@@ -1,0 +1,137 @@
+//! Models: what can be asked for, training another, switching.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::extract::{Parameters, PathId, PlainId};
+use super::jobs::JobAnswer;
+use super::problem::ApiError;
+use super::router::App;
+use crate::config::Config;
+use crate::serving::{ModelEntry, ModelRecord, ServiceError};
+use crate::training::{self, TrainingSettings};
+
+/// A model that a request can name, in one trained version.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Model {
+    /// Give it as `model` to a request.
+    name: &'static str,
+    /// How it works.
+    kind: &'static str,
+    /// Give it to `activate`.
+    version: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    trained_at: Option<Timestamp>,
+    /// SHA-256 of the behaviour and items it was trained on.
+    data_fingerprint: Option<String>,
+    /// What it scored on people held out in training.
+    #[schema(value_type = std::collections::BTreeMap<String, f64>)]
+    metrics: Value,
+    /// The size of the artifact, which holds all models of the version.
+    bytes: Option<u64>,
+    /// Whether requests are answered by this version.
+    active: bool,
+}
+
+impl From<ModelEntry> for Model {
+    fn from(ModelEntry { name, record }: ModelEntry) -> Self {
+        let ModelRecord { version, manifest, active, .. } = record;
+        let text = |field: &str| manifest.get(field).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            name,
+            kind: match name {
+                "hybrid" => "blend",
+                "ease" => "collaborative",
+                other => other,
+            },
+            trained_at: text("trained_at").and_then(|text| text.parse().ok()),
+            data_fingerprint: text("data_fingerprint"),
+            metrics: manifest
+                .get("metrics")
+                .and_then(|by_name| by_name.get(name))
+                .filter(|metrics| metrics.is_object())
+                .cloned()
+                .unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            bytes: manifest.get("bytes").and_then(Value::as_u64),
+            version,
+            active,
+        }
+    }
+}
+
+/// All models of all versions kept; newest version first.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ModelList {
+    data: Vec<Model>,
+    /// Always null: the list is short.
+    next_cursor: Option<String>,
+}
+
+/// Lists every model that a request can name, of every version kept.
+#[utoipa::path(get, path = "/api/models", tag = "models",
+    responses((status = 200, description = "The models", body = ModelList)))]
+pub async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json<ModelList>, ApiError> {
+    parameters.finish()?;
+    let data = app.service.models().await?.into_iter().map(Model::from).collect();
+    Ok(Json(ModelList { data, next_cursor: None }))
+}
+
+/// Starts training on what the store holds. One training runs at a time, across all replicas; the model that comes of it is
+/// made the active one.
+#[utoipa::path(post, path = "/api/models/train", tag = "models",
+    responses(
+        (status = 202, description = "The job has started", body = JobAnswer, headers(("location" = String, description = "The job"))),
+        (status = 409, description = "A training is running"),
+    ))]
+pub async fn train(State(app): State<App>) -> Result<Response, ApiError> {
+    let job = training::start_job(app.service.store.clone(), settings(&app.service.config))
+        .await
+        .map_err(ServiceError::Store)?;
+    let location = HeaderValue::try_from(format!("/api/jobs/{}", job.id)).map_err(|_| ApiError::Internal)?;
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(JobAnswer::from(job))).into_response())
+}
+
+fn settings(config: &Config) -> TrainingSettings {
+    TrainingSettings {
+        domains: config.domains.clone(),
+        interactions: config.interactions.clone(),
+        engine: config.engine.clone(),
+        seed: config.training.seed,
+        validation_share: config.training.validation_share,
+        validation_max_users: config.training.validation_max_users,
+        keep_versions: config.training.keep_versions,
+        models_dir: config.models_dir(),
+    }
+}
+
+/// A version that was switched to.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Activated {
+    version: String,
+    active: bool,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    activated_at: Option<Timestamp>,
+}
+
+/// Switches to a version, or back to it. Requests under way end with the model they began with; none fails. A version whose
+/// artifact is broken is refused, and the one in force stays.
+#[utoipa::path(post, path = "/api/models/{version}/activate", tag = "models",
+    params(("version" = String, Path, description = "A version of `GET /api/models`")),
+    responses(
+        (status = 200, description = "It answers from now on", body = Activated),
+        (status = 404, description = "No such version"),
+        (status = 409, description = "The artifact of that version is broken"),
+    ))]
+pub async fn activate(
+    State(app): State<App>,
+    PathId(PlainId(version)): PathId<PlainId>,
+) -> Result<Json<Activated>, ApiError> {
+    let ModelRecord { version, active, activated_at, .. } = app.service.activate(&version).await?;
+    Ok(Json(Activated { version, active, activated_at }))
+}

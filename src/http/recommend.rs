@@ -1,0 +1,120 @@
+//! `POST /api/recommend`: from the body to a query, from the recommendation to the answer.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use uuid::Uuid;
+
+use super::extract::Text;
+use super::problem::ApiError;
+use super::recommend_body;
+use super::router::App;
+use crate::domain::{Domain, ItemId, ModelRef, RankedItem, Reason, Recommendation, UserId};
+
+/// Ranks items of each domain for a person, from tastes, stored behaviour, this session, or nothing at all.
+#[utoipa::path(
+    post,
+    path = "/api/recommend",
+    tag = "recommend",
+    request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
+    responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
+)]
+pub async fn recommend(State(app): State<App>, Text(body): Text) -> Result<Json<Answer>, ApiError> {
+    let started = Instant::now();
+    let service = &app.service;
+    let query = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
+    let recommendation = service.recommend(&query).await;
+    let took = started.elapsed();
+    super::metrics::recommended(&recommendation, took);
+    let total_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+    Ok(Json(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, total_ms }))
+}
+
+/// The answer: one field a domain, which is why it is written by hand.
+pub struct Answer {
+    id: Uuid,
+    user_id: Option<UserId>,
+    recommendation: Recommendation,
+    total_ms: f64,
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, user_id, recommendation, total_ms } = self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("recommendation_id", &format!("rec_{id}"))?;
+        if let Some(user_id) = user_id {
+            map.serialize_entry("user_id", user_id)?;
+        }
+        map.serialize_entry("model", &Model::from(&recommendation.model))?;
+        for (domain, list) in &recommendation.lists {
+            map.serialize_entry(domain, &ranked(list))?;
+        }
+        map.serialize_entry("unmatched", &recommendation.unmatched)?;
+        map.serialize_entry("degraded", &recommendation.degraded)?;
+        map.serialize_entry("timing_ms", &Timing { total: *total_ms })?;
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Timing {
+    total: f64,
+}
+
+#[derive(serde::Serialize)]
+struct Model<'a> {
+    name: &'a str,
+    version: Option<&'a str>,
+    trained_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a ModelRef> for Model<'a> {
+    fn from(model: &'a ModelRef) -> Self {
+        Self { name: &model.name, version: model.version.as_deref(), trained_at: model.trained_at }
+    }
+}
+
+/// One place of a list.
+#[derive(serde::Serialize)]
+struct Place<'a> {
+    item_id: &'a str,
+    title: &'a str,
+    genres: &'a [String],
+    score: f32,
+    rank: usize,
+    #[serde(skip_serializing_if = "<[Reason]>::is_empty")]
+    reasons: &'a [Reason],
+}
+
+fn ranked(list: &[RankedItem]) -> Vec<Place<'_>> {
+    let places = list.iter().zip(1..).map(|(ranked, rank)| Place {
+        item_id: ranked.item.id.as_str(),
+        title: &ranked.item.title,
+        genres: &ranked.item.genres,
+        score: ranked.score,
+        rank,
+        reasons: &ranked.reasons,
+    });
+    places.collect()
+}
+
+/// The neighbours of an item: one field a domain.
+pub struct Lists {
+    pub item_id: ItemId,
+    pub lists: Vec<(Domain, Vec<RankedItem>)>,
+}
+
+impl Serialize for Lists {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + self.lists.len()))?;
+        map.serialize_entry("item_id", &self.item_id)?;
+        for (domain, list) in &self.lists {
+            map.serialize_entry(domain, &ranked(list))?;
+        }
+        map.end()
+    }
+}

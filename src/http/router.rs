@@ -1,0 +1,116 @@
+//! The routes, in one flat list, and the layers around them.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use super::auth::{ADMIN, CATALOGUE, EVENTS, Needs, READ, RECOMMEND, guard};
+use super::problem::ApiError;
+use super::{
+    docs, events, health, items, jobs, limits, metrics, models, observe, openapi, providers, recommend, users,
+};
+use crate::serving::Service;
+use crate::serving::keys::Keys;
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App {
+    pub service: Arc<Service>,
+    pub keys: Arc<Keys>,
+    /// Room for requests at once.
+    pub room: Arc<Semaphore>,
+    /// The OpenAPI document, as text.
+    pub openapi: Arc<str>,
+}
+
+/// Every route that is documented, with the scopes of which one is needed.
+fn api(guarded: impl Fn(Needs, UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App>) -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(guarded(RECOMMEND, routes!(recommend::recommend)))
+        .routes(guarded(READ, routes!(items::list)))
+        .routes(guarded(CATALOGUE, routes!(items::batch)))
+        .routes(guarded(READ, routes!(items::get)))
+        .routes(guarded(CATALOGUE, routes!(items::put, items::patch, items::delete)))
+        .routes(guarded(READ, routes!(items::similar)))
+        .routes(guarded(EVENTS, routes!(events::append)))
+        .routes(guarded(EVENTS, routes!(users::events)))
+        .routes(guarded(EVENTS, routes!(users::merge)))
+        .routes(guarded(ADMIN, routes!(users::export)))
+        .routes(guarded(ADMIN, routes!(users::erase)))
+        .routes(guarded(READ, routes!(models::list)))
+        .routes(guarded(ADMIN, routes!(models::train)))
+        .routes(guarded(ADMIN, routes!(models::activate)))
+        .routes(guarded(ADMIN, routes!(jobs::get)))
+        .routes(guarded(ADMIN, routes!(providers::providers)))
+        .routes(guarded(ADMIN, routes!(providers::evaluations)))
+        .routes(guarded(ADMIN, routes!(providers::evaluation)))
+}
+
+/// The routes that need no key.
+fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::docs))
+        .routes(routes!(docs::index))
+}
+
+/// The document of all routes, still without what is added in [`openapi`].
+pub fn documented() -> utoipa::openapi::OpenApi {
+    let (_, mut api) = api(|_, routes| routes).split_for_parts();
+    api.merge(open().split_for_parts().1);
+    api
+}
+
+/// The whole HTTP interface of a service. Reads the API keys, and keeps on reading them.
+pub async fn router(service: Arc<Service>) -> Router {
+    let config = &service.config;
+    metrics::recorder();
+    let keys = Arc::new(Keys::new(config.auth.admin_key()));
+    if let Err(error) = keys.refresh(service.store.as_ref()).await {
+        tracing::warn!(%error, "cannot read the API keys so far; trying on");
+    }
+    tokio::spawn(follow(Arc::downgrade(&service), Arc::clone(&keys), config.database.refresh_interval()));
+    let app = App {
+        room: Arc::new(Semaphore::new(config.server.max_concurrency)),
+        openapi: super::openapi(&config.domains).to_string().into(),
+        keys,
+        service,
+    };
+    let guarded = |needs: Needs, routes: UtoipaMethodRouter<App>| {
+        routes.map(|routes| routes.route_layer(from_fn_with_state((app.clone(), needs), guard)))
+    };
+    let (api, _) = api(guarded).split_for_parts();
+    let (open, _) = open().split_for_parts();
+    let api = api.route_layer(from_fn_with_state(app.clone(), limits::limit));
+    api.merge(open)
+        .route("/docs/{*file}", get(docs::docs_file))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .fallback(async || ApiError::NoRoute)
+        .layer(CatchPanicLayer::custom(limits::panicked))
+        .layer(from_fn(observe::observe))
+        .with_state(app)
+}
+
+/// Takes over keys made or revoked elsewhere, as long as the service lives; and keeps the recorder's buffers short.
+async fn follow(service: Weak<Service>, keys: Arc<Keys>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(service) = service.upgrade() else { return };
+        if let Err(error) = keys.refresh(service.store.as_ref()).await {
+            tracing::debug!(%error, "cannot read the API keys; those read before stay in force");
+        }
+        if let Some(recorder) = metrics::recorder() {
+            recorder.run_upkeep();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Listening: HTTP/1 with a limit on slow headers, and an end that lets requests under way finish.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use axum::Router;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+
+use crate::config;
+
+/// Answers requests on `listener` until `shutdown` is done; then takes no more, and waits for those under way as long as the
+/// settings grant.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: &config::Server,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let handle: Handle<SocketAddr> = Handle::new();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only();
+    // Without a timer hyper does not enforce the timeout.
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout())
+        .max_buf_size(64 * 1024);
+    let patience = settings.drain_timeout();
+    let stopping = tokio::spawn(async move {
+        shutdown.await;
+        tracing::info!(?patience, "stopping: no new requests, waiting for those under way");
+        handle.graceful_shutdown(Some(patience));
+    });
+    let outcome = server.serve(router.into_make_service()).await;
+    stopping.abort();
+    outcome
+}
+
+/// Done when the process is asked to end: SIGTERM, or the interrupt key.
+pub async fn stop_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
