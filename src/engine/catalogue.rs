@@ -13,6 +13,8 @@ use super::text;
 pub struct Catalogue {
     ids: Vec<ItemId>,
     items: Vec<Option<Item>>,
+    /// By place: whether there is an item that may be returned. Beside the items, for a request asks this of each of them.
+    available: Vec<bool>,
     places: HashMap<ItemId, ItemIndex>,
     by_domain: BTreeMap<Domain, Vec<ItemIndex>>,
     titles: HashMap<String, Vec<ItemIndex>>,
@@ -35,11 +37,12 @@ impl Catalogue {
             return index;
         }
         self.take(index);
-        self.by_domain.entry(item.domain.clone()).or_default().push(index);
+        put(self.by_domain.entry(item.domain.clone()).or_default(), index);
         for key in title_keys(&item) {
-            self.titles.entry(key).or_default().push(index);
+            put(self.titles.entry(key).or_default(), index);
         }
         self.content.insert(index, &item);
+        self.available[place] = item.available;
         self.items[place] = Some(item);
         self.count += 1;
         index
@@ -52,12 +55,13 @@ impl Catalogue {
 
     fn take(&mut self, index: ItemIndex) -> bool {
         let Some(item) = self.items[index.0 as usize].take() else { return false };
+        self.available[index.0 as usize] = false;
         if let Some(list) = self.by_domain.get_mut(&item.domain) {
-            list.retain(|&other| other != index);
+            take_out(list, index);
         }
         for key in title_keys(&item) {
             if let Some(list) = self.titles.get_mut(&key) {
-                list.retain(|&other| other != index);
+                take_out(list, index);
                 if list.is_empty() {
                     self.titles.remove(&key);
                 }
@@ -76,6 +80,7 @@ impl Catalogue {
         let index = ItemIndex(self.ids.len() as u32);
         self.ids.push(id.clone());
         self.items.push(None);
+        self.available.push(false);
         self.places.insert(id.clone(), index);
         index
     }
@@ -91,18 +96,24 @@ impl Catalogue {
         self.items.get(index.0 as usize).and_then(Option::as_ref)
     }
 
+    /// Whether there is an item at this place that may be returned.
+    #[must_use]
+    pub fn is_available(&self, index: ItemIndex) -> bool {
+        self.available.get(index.0 as usize).copied().unwrap_or(false)
+    }
+
     #[must_use]
     pub fn id(&self, index: ItemIndex) -> &ItemId {
         &self.ids[index.0 as usize]
     }
 
-    /// All items of a domain, in no order.
+    /// All items of a domain, by index.
     #[must_use]
     pub fn of_domain(&self, domain: &Domain) -> &[ItemIndex] {
         self.by_domain.get(domain).map_or(&[], Vec::as_slice)
     }
 
-    /// The items of this title (see [`title_key`]), in no order.
+    /// The items of this title (see [`title_key`]), by index.
     #[must_use]
     pub fn titled(&self, key: &str) -> &[ItemIndex] {
         self.titles.get(key).map_or(&[], Vec::as_slice)
@@ -136,18 +147,28 @@ impl Catalogue {
     }
 }
 
+fn put(list: &mut Vec<ItemIndex>, index: ItemIndex) {
+    let at = list.partition_point(|&other| other < index);
+    list.insert(at, index);
+}
+
+fn take_out(list: &mut Vec<ItemIndex>, index: ItemIndex) {
+    if let Ok(at) = list.binary_search(&index) {
+        list.remove(at);
+    }
+}
+
 /// What a title is compared by: letters and digits, without a leading article and without a year in brackets at its end.
 #[must_use]
 pub fn title_key(title: &str) -> String {
     let folded = text::fold(title);
-    let trimmed = folded.trim();
-    let without_year = trimmed
-        .strip_suffix(')')
-        .and_then(|rest| rest.rsplit_once('('))
-        .filter(|(rest, year)| !rest.trim().is_empty() && year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(trimmed, |(rest, _)| rest.trim());
-    let without_article =
-        ["the ", "a ", "an "].iter().find_map(|article| without_year.strip_prefix(article)).unwrap_or(without_year);
+    let without_year = text::without_year(&folded);
+    // MovieLens and libraries write the article behind: "Matrix, The".
+    let is_article = |word: &str| ["the", "a", "an"].contains(&word);
+    let without_article = match without_year.rsplit_once(", ") {
+        Some((rest, last)) if is_article(last) => rest,
+        _ => without_year.split_once(' ').filter(|(first, _)| is_article(first)).map_or(without_year, |(_, rest)| rest),
+    };
     text::squeeze(without_article)
 }
 
@@ -170,6 +191,8 @@ mod tests {
             ("The Matrix", "matrix"),
             ("Amélie (2001)", "amelie"),
             ("WALL·E", "Wall-E"),
+            ("Matrix, The (1999)", "The Matrix"),
+            ("臥虎藏龍", "卧虎藏龙"),
             ("千と千尋の神隠し", "千と千尋の神隠し"),
         ] {
             assert_eq!(title_key(a), title_key(b));

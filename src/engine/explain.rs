@@ -1,6 +1,6 @@
 //! Explain: reasons computed from the scores that ranked an item.
 
-use crate::domain::{Domain, ItemId, Reason, ReasonCode};
+use crate::domain::{ItemId, Reason, ReasonCode};
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
@@ -8,34 +8,35 @@ use super::catalogue::Catalogue;
 use super::pipeline::Parts;
 use super::scorers::content::Content;
 use super::scorers::{Contribution, Profile, Scorer};
-use super::tastes;
+use super::taste_match::ListTastes;
 
 /// The most reasons an item gets, and the most items that one reason names.
 const REASONS: usize = 4;
 const EVIDENCE: usize = 3;
 
+/// For whom and out of what an item was ranked.
+pub(super) struct Asked<'a> {
+    pub catalogue: &'a Catalogue,
+    pub model: Option<&'a BoundModel>,
+    pub profile: &'a Profile,
+    pub tastes: &'a ListTastes<'a>,
+}
+
 /// Why an item has its relevance, strongest first. The weight of a reason is the share of the relevance that came from the part it stands for:
-/// of a scorer's part, what its named evidence contributed of all that spoke for the item.
-pub(super) fn reasons(
-    catalogue: &Catalogue,
-    model: Option<&BoundModel>,
-    profile: &Profile,
-    domain: &Domain,
-    item: ItemIndex,
-    parts: &Parts,
-) -> Vec<Reason> {
+/// of a scorer's part, what its named evidence contributed of all that spoke for the item. Weights are positive and sum to at most 1.
+pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts) -> Vec<Reason> {
+    let &Asked { catalogue, model, profile, tastes } = asked;
     let total = parts.total();
     if total <= 0.0 {
         return Vec::new();
     }
     let [popularity, content, ease] = parts.scorers.map(|part| part / total);
     let mut reasons = Vec::new();
-    if parts.tastes > 0.0
-        && let Some(text) = tastes_met(catalogue, profile, domain, item)
-    {
+    let texts = tastes.texts(item);
+    if parts.tastes > 0.0 && !texts.is_empty() {
         reasons.push(Reason {
             code: ReasonCode::MatchesTaste,
-            text,
+            text: format!("Matches your taste for {}", listed(&texts)),
             evidence: Vec::new(),
             weight: parts.tastes / total,
         });
@@ -44,7 +45,7 @@ pub(super) fn reasons(
         && let Some(model) = model
     {
         let all = model.ease().contributions(catalogue, profile, item);
-        reasons.extend(from_items(catalogue, &all, ease, ReasonCode::BecauseYouLiked, "Because you liked"));
+        reasons.extend(from_items(asked, &all, ease, ReasonCode::BecauseYouLiked, "Because you liked"));
         // The rest of what spoke for it came over the tastes: by items that stand for them.
         let carried = ease * share(&all, |contribution| contribution.source.is_none());
         if carried > 0.0 {
@@ -54,7 +55,7 @@ pub(super) fn reasons(
     }
     if content > 0.0 {
         let all = Content.contributions(catalogue, profile, item);
-        reasons.extend(from_items(catalogue, &all, content, ReasonCode::SimilarTo, "Similar to"));
+        reasons.extend(from_items(asked, &all, content, ReasonCode::SimilarTo, "Similar to"));
     }
     if popularity > 0.0 {
         let text = "Popular now".to_owned();
@@ -75,11 +76,15 @@ fn share(all: &[Contribution], pick: impl Fn(&Contribution) -> bool) -> f32 {
     if total > 0.0 { sum(&pick) / total } else { 0.0 }
 }
 
-fn from_items(catalogue: &Catalogue, all: &[Contribution], part: f32, code: ReasonCode, text: &str) -> Option<Reason> {
+/// The reason that names the items of the history that spoke most for an item. What was disliked may speak for its opposite, but nobody liked it.
+fn from_items(asked: &Asked<'_>, all: &[Contribution], part: f32, code: ReasonCode, text: &str) -> Option<Reason> {
+    let catalogue = asked.catalogue;
+    let liked = |item: &ItemIndex| asked.profile.history.iter().any(|(known, s)| known == item && *s > 0.0);
     let named: Vec<(ItemIndex, &str)> = all
         .iter()
         .filter(|contribution| contribution.amount > 0.0)
         .filter_map(|contribution| contribution.source)
+        .filter(liked)
         .filter_map(|source| Some((source, catalogue.get(source)?.title.as_str())))
         .take(EVIDENCE)
         .collect();
@@ -90,25 +95,6 @@ fn from_items(catalogue: &Catalogue, all: &[Contribution], part: f32, code: Reas
     let titles: Vec<&str> = named.iter().map(|(_, title)| *title).collect();
     let evidence: Vec<ItemId> = named.iter().map(|(item, _)| catalogue.id(*item).clone()).collect();
     Some(Reason { code, text: format!("{text} {}", listed(&titles)), evidence, weight })
-}
-
-fn tastes_met(catalogue: &Catalogue, profile: &Profile, domain: &Domain, item: ItemIndex) -> Option<String> {
-    let own = |taste: &&tastes::Resolved| taste.domain.as_ref().is_none_or(|of| of == domain);
-    let resolved = &profile.tastes.resolved;
-    let any_own = resolved.iter().any(|taste| own(&taste));
-    let met = |taste: &&tastes::Resolved| {
-        let mut scores = vec![0.0; catalogue.places()];
-        tastes::matches(catalogue, &taste.wanted, &mut scores);
-        scores[item.0 as usize] > 0.0
-    };
-    let texts: Vec<&str> = resolved
-        .iter()
-        .filter(|taste| !any_own || own(taste))
-        .filter(met)
-        .map(|taste| taste.text.as_str())
-        .take(EVIDENCE)
-        .collect();
-    (!texts.is_empty()).then(|| format!("Matches your taste for {}", listed(&texts)))
 }
 
 /// "A", "A and B", "A, B and C".

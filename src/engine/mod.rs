@@ -7,13 +7,20 @@ pub mod blend;
 pub mod catalogue;
 pub mod dataset;
 mod explain;
+mod fold_in;
+mod neighbours;
 pub mod pipeline;
 pub mod preference;
 pub mod rerank;
+mod retrieve;
 pub mod scorers;
 pub mod settings;
+pub mod spelling;
+mod taste_match;
 pub mod tastes;
 pub mod text;
+mod top_k;
+pub mod vocabulary;
 
 /// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

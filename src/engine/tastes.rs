@@ -1,31 +1,37 @@
 //! Tastes: what a caller wrote, matched against what the catalogue knows.
 //!
-//! In this order: an item id; a genre or tag in any known spelling or language; a title; a creator; the labels and words within a
-//! free text; and last, for a likely misspelling, the nearest label or title, which then also stands in `unmatched` as a suggestion.
+//! In this order: an item id; a genre of the taste's domain, in any known spelling or language; a title of that domain; a tag, or a genre of another
+//! domain; a title of another domain; a creator. Then free text: "something like <title>", the words of a title, the labels and words within the text.
+//! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
-
-use strsim::damerau_levenshtein;
 
 use crate::domain::{Domain, ItemId, Taste, Unmatched};
 
 use super::ItemIndex;
 use super::catalogue::{Catalogue, title_key};
-use super::scorers::content::{GENRE, Term, creator_term, label_term, word_term};
+use super::scorers::content::{GENRE, TITLE, Term, creator_term, label_term, word_term};
+use super::spelling::{Correction, Names};
 use super::text;
+use super::vocabulary::{self, Piece};
 
-/// A request may hold many tastes; a search for a misspelling reads all titles, so that only the first few get one.
-const MISSPELLINGS: usize = 16;
+/// A search for a misspelling reads all labels and titles, so that only the first few of a request get one.
+const MISSPELLINGS: usize = 32;
+/// A text that is part of titles stands for at most this many items.
+const TITLES: usize = 8;
 
 /// What one taste asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
-    /// Items of this label or creator: how much an item meets it is the field weight of the term.
-    Term(Term),
-    /// Items that resemble these, which the caller named.
-    Titles(Vec<ItemIndex>),
+    /// Items with any of these labels, creators or words: how much an item meets it is the largest field weight.
+    Any(Vec<Term>),
     /// Items of as many of these terms as possible, rare ones counting more.
     Terms(Vec<Term>),
+    /// These items, which the caller named: likes, as if they stood in the history.
+    Titles(Vec<ItemIndex>),
+    /// These items, of which the caller gave a part of the title, and what resembles them.
+    Alike(Vec<ItemIndex>),
 }
 
 /// One taste that was understood.
@@ -49,145 +55,202 @@ pub struct TasteProfile {
 pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Unmatched>) {
     let mut profile = TasteProfile::default();
     let mut unmatched = Vec::new();
-    let mut corrections = 0;
+    let names = OnceCell::new();
+    let mut searches = 0;
     for taste in tastes {
-        let mut wanted = understand(catalogue, taste.domain.as_ref(), &taste.text);
-        if wanted.is_none() {
-            corrections += 1;
-            let nearest = if corrections <= MISSPELLINGS { nearest(catalogue, taste) } else { None };
-            wanted = nearest.as_ref().and_then(|name| understand(catalogue, taste.domain.as_ref(), name));
-            unmatched.push(Unmatched {
-                pointer: taste.pointer.clone(),
-                value: taste.text.clone(),
-                suggestion: nearest,
-            });
+        let reader = Reader { catalogue, domain: taste.domain.as_ref() };
+        let mut wanted = reader.exact(&taste.text);
+        if wanted.is_empty() {
+            let text = reader.free_text(&taste.text);
+            wanted = text.wanted;
+            if wanted.is_empty() || !text.complete {
+                searches += 1;
+                let nearest = (searches <= MISSPELLINGS)
+                    .then(|| names.get_or_init(|| Names::new(catalogue)))
+                    .and_then(|names| nearest(names, taste));
+                let certain = nearest.as_ref().filter(|nearest| nearest.certain);
+                let corrected = certain.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
+                if wanted.is_empty() || !corrected.is_empty() {
+                    wanted = corrected;
+                    unmatched.push(Unmatched {
+                        pointer: taste.pointer.clone(),
+                        value: taste.text.clone(),
+                        suggestion: nearest.map(|nearest| nearest.name),
+                    });
+                }
+            }
         }
-        if let Some(wanted) = wanted {
-            profile.resolved.push(Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted });
-        }
+        profile.resolved.extend(wanted.into_iter().map(|wanted| Resolved {
+            domain: taste.domain.clone(),
+            text: taste.text.clone(),
+            wanted,
+        }));
     }
     (profile, unmatched)
 }
 
-fn understand(catalogue: &Catalogue, domain: Option<&Domain>, taste: &str) -> Option<Wanted> {
-    let content = catalogue.content();
-    if let Some(index) =
-        ItemId::new(taste).ok().and_then(|id| catalogue.index_of(&id)).filter(|&i| catalogue.get(i).is_some())
-    {
-        return Some(Wanted::Titles(vec![index]));
+fn nearest(names: &Names<'_>, taste: &Taste) -> Option<Correction> {
+    names.label(taste.domain.as_ref(), &text::squeeze(&taste.text)).or_else(|| names.title(&title_key(&taste.text)))
+}
+
+/// Reads tastes given for one domain, or for all.
+struct Reader<'a> {
+    catalogue: &'a Catalogue,
+    domain: Option<&'a Domain>,
+}
+
+/// What a free text asks for, and whether each of its words that says something was understood.
+struct FreeText {
+    wanted: Vec<Wanted>,
+    complete: bool,
+}
+
+impl Reader<'_> {
+    fn is_own(&self, item: ItemIndex) -> bool {
+        self.domain.is_none_or(|domain| self.catalogue.get(item).is_some_and(|item| item.domain == *domain))
     }
-    let key = text::squeeze(taste);
-    if key.is_empty() {
-        return None;
-    }
-    let label = content.term(&label_term(&text::concept(taste)));
-    let titles = titled(catalogue, domain, &title_key(taste));
-    match (label, titles) {
-        // "Alien" is a film before it is a theme, and "horror" a genre before it is some film's title.
-        (Some(term), Some(titles)) if !is_genre(catalogue, domain, term) && of_domain(catalogue, domain, titles[0]) => {
-            return Some(Wanted::Titles(titles));
+
+    /// The text as a whole is the id of an item, a label, a title or a creator.
+    fn exact(&self, text: &str) -> Vec<Wanted> {
+        let content = self.catalogue.content();
+        let id = ItemId::new(text).ok().and_then(|id| self.catalogue.index_of(&id));
+        if let Some(index) = id.filter(|&index| self.catalogue.get(index).is_some()) {
+            return vec![Wanted::Titles(vec![index])];
         }
-        (Some(term), _) => return Some(Wanted::Term(term)),
-        (None, Some(titles)) => return Some(Wanted::Titles(titles)),
-        (None, None) => {}
+        let key = text::squeeze(text);
+        if key.is_empty() {
+            return Vec::new();
+        }
+        let label = content.term(&label_term(&vocabulary::concept(text)));
+        let titles = self.titled(&title_key(text));
+        // "Alien" is a film before it is a theme, and "horror" a genre before it is some film's title.
+        let genre = label.is_some_and(|label| {
+            content.items_of(label).iter().any(|&(item, field)| field >= GENRE && self.is_own(item))
+        });
+        let named = titles.first().is_some_and(|&title| self.is_own(title));
+        match label {
+            Some(label) if genre || !named => return vec![Wanted::Any(vec![label])],
+            _ if !titles.is_empty() => return vec![Wanted::Titles(titles)],
+            _ => {}
+        }
+        content.term(&creator_term(&key)).map(|creator| Wanted::Any(vec![creator])).into_iter().collect()
     }
-    if let Some(term) = content.term(&creator_term(&key)) {
-        return Some(Wanted::Term(term));
+
+    /// The items of this title: those of the own domain if there are any, else those of the others.
+    fn titled(&self, key: &str) -> Vec<ItemIndex> {
+        self.own_first(self.catalogue.titled(key).to_vec())
     }
-    free_text(catalogue, domain, taste)
-}
 
-fn of_domain(catalogue: &Catalogue, domain: Option<&Domain>, index: ItemIndex) -> bool {
-    domain.is_none_or(|domain| catalogue.get(index).is_some_and(|item| item.domain == *domain))
-}
-
-/// Whether some item of the domain has this label as a genre.
-fn is_genre(catalogue: &Catalogue, domain: Option<&Domain>, label: Term) -> bool {
-    let items = catalogue.content().items_of(label).iter();
-    items.filter(|(_, field)| *field >= GENRE).any(|&(index, _)| of_domain(catalogue, domain, index))
-}
-
-/// The items of this title: those of the taste's domain if there are any, else those of the others.
-fn titled(catalogue: &Catalogue, domain: Option<&Domain>, key: &str) -> Option<Vec<ItemIndex>> {
-    let mut all: Vec<ItemIndex> = catalogue.titled(key).to_vec();
-    if all.iter().any(|&index| of_domain(catalogue, domain, index)) {
-        all.retain(|&index| of_domain(catalogue, domain, index));
+    fn own_first(&self, mut items: Vec<ItemIndex>) -> Vec<ItemIndex> {
+        if items.iter().any(|&item| self.is_own(item)) {
+            items.retain(|&item| self.is_own(item));
+        }
+        items.sort_unstable_by_key(|&item| self.catalogue.id(item));
+        items
     }
-    all.sort_unstable_by_key(|&index| catalogue.id(index));
-    (!all.is_empty()).then_some(all)
-}
 
-fn free_text(catalogue: &Catalogue, domain: Option<&Domain>, taste: &str) -> Option<Wanted> {
-    let content = catalogue.content();
-    // "something like Zelda": what stands behind the word is most likely a title.
-    let folded = text::fold(taste);
-    for marker in ["like ", "similar to ", "similar as ", "类似", "像", "類似"] {
-        if let Some((_, named)) = folded.split_once(marker) {
-            let ends = [" but ", " and ", " only ", ",", "的", "但"];
-            let named = ends.iter().fold(named, |named, end| named.split(end).next().unwrap_or(named));
-            if let Some(titles) = titled(catalogue, domain, &title_key(named)) {
-                return Some(Wanted::Titles(titles));
+    fn free_text(&self, text: &str) -> FreeText {
+        let content = self.catalogue.content();
+        let (named, rest) = self.named_within(text);
+        let rest = rest.as_deref().unwrap_or(text);
+        let (mut labels, mut words, mut complete) = (Vec::new(), Vec::new(), true);
+        for piece in vocabulary::pieces(rest, |concept| content.term(&label_term(concept)).is_some()) {
+            match piece {
+                Piece::Label(concept) => labels.extend(content.term(&label_term(&concept))),
+                Piece::Word(word) => {
+                    let names = text::terms(&word);
+                    let known = names.iter().filter_map(|name| content.term(&word_term(name)));
+                    let before = words.len();
+                    words.extend(known);
+                    complete &= words.len() > before || names.is_empty();
+                }
             }
         }
-    }
-    let (concepts, left) = text::concepts_within(taste);
-    let mut terms: Vec<Term> = concepts.iter().filter_map(|concept| content.term(&label_term(concept))).collect();
-    for word in left {
-        let names = text::terms(&word);
-        terms.extend(names.iter().filter_map(|name| content.term(&word_term(name))));
-    }
-    let mut seen = BTreeSet::new();
-    terms.retain(|term| seen.insert(*term));
-    (!terms.is_empty()).then_some(Wanted::Terms(terms))
-}
-
-/// The label or title that is nearest to a likely misspelling: one slip in 4 or 5 letters, two in more.
-fn nearest(catalogue: &Catalogue, taste: &Taste) -> Option<String> {
-    let key = text::squeeze(&taste.text);
-    let length = key.chars().count();
-    let slips = match length {
-        0..=3 => return None,
-        4..=5 => 1,
-        6..=64 => 2,
-        _ => return None,
-    };
-    let close = |name: &str| {
-        let other = name.chars().count();
-        if other.abs_diff(length) > slips {
-            return None;
+        let mut wanted: Vec<Wanted> = named.into_iter().collect();
+        if wanted.is_empty() && labels.is_empty() && words.len() <= 1 {
+            // One word may be a surname as well.
+            let any: Vec<Term> = words.into_iter().chain(self.surnames(rest)).collect();
+            complete |= !any.is_empty();
+            wanted.extend((!any.is_empty()).then_some(Wanted::Any(any)));
+            return FreeText { wanted, complete };
         }
-        Some(damerau_levenshtein(&key, name)).filter(|&distance| distance <= slips)
-    };
-    let content = catalogue.content();
-    let known = text::known_names().filter(|(_, concept)| content.term(&label_term(concept)).is_some());
-    let own = content.terms().filter_map(|(name, _)| name.strip_prefix("label "));
-    let label = known.map(|(name, _)| name).chain(own).filter_map(|name| Some((close(name)?, name))).min();
-    if let Some((_, name)) = label {
-        // As the catalogue writes it, not squeezed.
-        return Some(spelled(catalogue, name).unwrap_or_else(|| name.to_owned()));
+        if wanted.is_empty() && !words.is_empty() {
+            let titles = self.titled_with(rest);
+            if !titles.is_empty() {
+                return FreeText { wanted: vec![Wanted::Alike(titles)], complete };
+            }
+        }
+        labels.extend(words);
+        let mut seen = BTreeSet::new();
+        labels.retain(|term| seen.insert(*term));
+        wanted.extend((!labels.is_empty()).then_some(Wanted::Terms(labels)));
+        FreeText { wanted, complete }
     }
-    let title = catalogue.title_keys().filter_map(|name| Some((close(name)?, name))).min()?;
-    let index = catalogue.titled(title.1).iter().min_by_key(|&&index| catalogue.id(index))?;
-    catalogue.get(*index).map(|item| item.title.clone())
+
+    /// "something like Zelda but short": what stands behind "like" is most likely a title; gives it and the rest of the text.
+    fn named_within(&self, text: &str) -> (Option<Wanted>, Option<String>) {
+        let folded = text::fold(text);
+        for marker in ["similar to ", "like ", "类似", "像"] {
+            let Some((before, after)) = folded.split_once(marker) else { continue };
+            let ends = [" but ", " and ", " with ", " only ", ",", "，", "的", "但", "一样"];
+            let cut = ends.iter().filter_map(|end| after.find(end)).min().unwrap_or(after.len());
+            let (name, rest) = after.split_at(cut);
+            let rest = format!("{before} {rest}");
+            let titles = self.titled(&title_key(name));
+            if !titles.is_empty() {
+                return (Some(Wanted::Titles(titles)), Some(rest));
+            }
+            let content = self.catalogue.content();
+            if content.term(&label_term(&vocabulary::concept(name))).is_some() {
+                continue;
+            }
+            let titles = self.titled_with(name);
+            if !titles.is_empty() {
+                return (Some(Wanted::Alike(titles)), Some(rest));
+            }
+        }
+        (None, None)
+    }
+
+    /// The items whose title has all words of this text, those with the shortest titles.
+    fn titled_with(&self, text: &str) -> Vec<ItemIndex> {
+        let content = self.catalogue.content();
+        let words: Option<Vec<Term>> = text::terms(text).iter().map(|term| content.term(&word_term(term))).collect();
+        let words = words.unwrap_or_default();
+        let Some(&rarest) = words.iter().min_by_key(|&&word| content.items_of(word).len()) else { return Vec::new() };
+        let items = content.items_of(rarest).iter().map(|&(item, _)| item);
+        let has_all = |item: &ItemIndex| words.iter().all(|&word| content.has(*item, word) >= TITLE);
+        let mut titles = self.own_first(items.filter(has_all).collect());
+        titles.sort_by_key(|&item| self.catalogue.get(item).map_or(0, |item| item.title.len()));
+        titles.truncate(TITLES);
+        titles
+    }
+
+    /// Creators whose name ends with this word.
+    fn surnames(&self, text: &str) -> Vec<Term> {
+        let key = text::squeeze(text);
+        if key.chars().count() < 4 {
+            return Vec::new();
+        }
+        let creators =
+            self.catalogue.content().terms().filter_map(|(name, term)| Some((name.strip_prefix("creator ")?, term)));
+        let mut found: Vec<(&str, Term)> = creators.filter(|(name, _)| name.ends_with(&key)).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, term)| term).collect()
+    }
 }
 
-/// A label of the catalogue that means this squeezed name, as an item has it.
-fn spelled(catalogue: &Catalogue, name: &str) -> Option<String> {
-    let concept = text::concept(name);
-    let term = catalogue.content().term(&label_term(&concept))?;
-    let index =
-        catalogue.content().items_of(term).iter().map(|&(index, _)| index).min_by_key(|&index| catalogue.id(index))?;
-    let item = catalogue.get(index)?;
-    item.genres.iter().chain(&item.tags).find(|label| text::concept(label) == concept).cloned()
-}
-
-/// How much each item meets a taste, 0 to 1, written to `out` by place; `out` must be zero and as long as the catalogue has places.
-pub fn matches(catalogue: &Catalogue, wanted: &Wanted, out: &mut [f32]) {
+/// How much each item meets a taste, 0 to 1, by place. Items that were named outright are history, not taste: none meets them.
+#[must_use]
+pub fn matches(catalogue: &Catalogue, wanted: &Wanted) -> Vec<f32> {
     let content = catalogue.content();
+    let mut out = vec![0.0f32; catalogue.places()];
     match wanted {
-        Wanted::Term(term) => {
-            for &(item, field) in content.items_of(*term) {
-                out[item.0 as usize] = field;
+        Wanted::Titles(_) => {}
+        Wanted::Any(terms) => {
+            for &(item, field) in terms.iter().flat_map(|&term| content.items_of(term)) {
+                let met = &mut out[item.0 as usize];
+                *met = met.max(field);
             }
         }
         Wanted::Terms(terms) => {
@@ -200,13 +263,13 @@ pub fn matches(catalogue: &Catalogue, wanted: &Wanted, out: &mut [f32]) {
                 }
             }
         }
-        Wanted::Titles(titles) => {
-            for place in 0..catalogue.places() {
-                let index = ItemIndex(place as u32);
-                if catalogue.get(index).is_some() {
-                    out[place] = titles.iter().map(|&title| content.similarity(title, index)).fold(0.0, f32::max);
+        Wanted::Alike(items) => {
+            for &item in items {
+                for (met, alike) in out.iter_mut().zip(content.similarities(item)) {
+                    *met = met.max(alike);
                 }
             }
         }
     }
+    out
 }

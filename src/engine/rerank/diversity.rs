@@ -1,33 +1,55 @@
-//! Diversity: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998).
+//! Diversity: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), with the coverage of tastes (Agrawal et al., WSDM 2009).
 
-/// Picks up to `limit` of `relevance` (0 to 1, falling) in turn, each time the one of the largest
+/// What a pick that meets a taste fully takes from the worth of meeting it again, at most, in the end.
+const COVERED: f32 = 0.25;
+
+/// Picks up to `limit` of `count` candidates in turn, each time the one of the largest
 /// `(1 - diversity) · relevance + diversity · (1 - similarity to the nearest one picked)`; ties go to the earlier. Gives places and these marginal
-/// values, which lie in 0..=1 and never rise: what is picked only makes the rest less novel. `similarity(a, b)` is 0 to 1.
+/// values, which lie in 0..=1 and never rise: what is picked only makes the rest less novel and their tastes less urgent.
+///
+/// * `relevance(place, worth)`: 0 to 1, where `worth[t]` (at first 1) is what meeting taste `t` is still worth; it must not fall when a worth rises.
+///   Candidates come in the order of relevance at full worth.
+/// * `met(place, t)`: how much a candidate meets one of the `tastes` tastes, 0 to 1.
+/// * `similarity(a, b)`: 0 to 1.
+///
+/// With diversity 0 this is the order of relevance, and the values are the relevances.
 #[must_use]
 pub fn select(
-    relevance: &[f32],
+    count: usize,
     limit: usize,
     diversity: f32,
+    tastes: usize,
+    relevance: impl Fn(usize, &[f32]) -> f32,
+    met: impl Fn(usize, usize) -> f32,
     similarity: impl Fn(usize, usize) -> f32,
 ) -> Vec<(usize, f32)> {
     let diversity = diversity.clamp(0.0, 1.0);
+    let mut worth = vec![1.0f32; tastes];
     if diversity <= 0.0 {
-        return relevance.iter().copied().enumerate().take(limit).collect();
+        return (0..count.min(limit)).map(|place| (place, relevance(place, &worth))).collect();
     }
-    let mut nearest = vec![0.0f32; relevance.len()];
-    let mut left: Vec<usize> = (0..relevance.len()).collect();
-    let mut picked = Vec::with_capacity(limit.min(left.len()));
+    let mut covered = vec![0.0f32; tastes];
+    let mut nearest = vec![0.0f32; count];
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut picked = Vec::with_capacity(limit.min(count));
     while picked.len() < limit && !left.is_empty() {
-        let value = |place: usize| (1.0 - diversity) * relevance[place] + diversity * (1.0 - nearest[place]);
+        let value = |place: usize| (1.0 - diversity) * relevance(place, &worth) + diversity * (1.0 - nearest[place]);
         let (at, best) = left
             .iter()
             .enumerate()
             .map(|(at, &place)| (at, value(place)))
             .fold((0, f32::MIN), |best, other| if other.1 > best.1 { other } else { best });
         let place = left.remove(at);
-        picked.push((place, best));
+        picked.push((place, best.clamp(0.0, 1.0)));
         for &other in &left {
             nearest[other] = nearest[other].max(similarity(place, other));
+        }
+        // One taste alone competes with none.
+        if tastes > 1 {
+            for taste in 0..tastes {
+                covered[taste] += met(place, taste);
+                worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(covered[taste]));
+            }
         }
     }
     picked
@@ -37,18 +59,43 @@ pub fn select(
 mod tests {
     use super::*;
 
+    fn plain(
+        relevance: &[f32],
+        limit: usize,
+        diversity: f32,
+        similarity: impl Fn(usize, usize) -> f32,
+    ) -> Vec<(usize, f32)> {
+        select(relevance.len(), limit, diversity, 0, |place, _| relevance[place], |_, _| 0.0, similarity)
+    }
+
     #[test]
     fn no_diversity_is_pure_relevance() {
-        assert_eq!(select(&[0.9, 0.5, 0.1], 2, 0.0, |_, _| 1.0), vec![(0, 0.9), (1, 0.5)]);
+        assert_eq!(plain(&[0.9, 0.5, 0.1], 2, 0.0, |_, _| 1.0), vec![(0, 0.9), (1, 0.5)]);
     }
 
     #[test]
     fn a_double_makes_way_and_values_never_rise() {
         // 0 and 1 are alike, 2 is different.
         let alike = |a: usize, b: usize| if a + b == 1 { 1.0 } else { 0.0 };
-        let picked = select(&[0.9, 0.8, 0.6], 3, 0.5, alike);
+        let picked = plain(&[0.9, 0.8, 0.6], 3, 0.5, alike);
         assert_eq!(picked.iter().map(|&(place, _)| place).collect::<Vec<_>>(), vec![0, 2, 1]);
         assert!(picked.windows(2).all(|pair| pair[0].1 >= pair[1].1));
         assert!(picked.iter().all(|&(_, value)| (0.0..=1.0).contains(&value)));
+    }
+
+    #[test]
+    fn each_taste_gets_its_place() {
+        // 0 to 7 meet the first taste, 8 to 15 the second and are a little less relevant.
+        let taste = |place: usize| usize::from(place >= 8);
+        let base = |place: usize| if place < 8 { 0.02 } else { 0.0 };
+        let relevance = |place: usize, worth: &[f32]| base(place) + 0.5 * worth[taste(place)];
+        let met = |place: usize, t: usize| f32::from(u8::from(taste(place) == t));
+        let second = |diversity| {
+            let picked = select(16, 8, diversity, 2, relevance, met, |_, _| 0.0);
+            assert!(picked.windows(2).all(|pair| pair[0].1 >= pair[1].1));
+            picked.iter().filter(|&&(place, _)| taste(place) == 1).count()
+        };
+        assert_eq!(second(0.0), 0);
+        assert!((2..=4).contains(&second(0.1)));
     }
 }

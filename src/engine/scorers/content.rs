@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use crate::domain::Item;
 use crate::engine::ItemIndex;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::text;
+use crate::engine::{text, vocabulary};
 
 use super::{Contribution, Profile, Scorer};
 
@@ -20,7 +20,7 @@ pub type Term = u32;
 pub const GENRE: f32 = 1.0;
 const CREATOR: f32 = 0.875;
 const TAG: f32 = 0.75;
-const TITLE: f32 = 0.625;
+pub const TITLE: f32 = 0.625;
 const DESCRIPTION: f32 = 0.375;
 /// A person's vector keeps this many of its strongest terms: what a long history says only once does not move a ranking.
 const TERMS_OF_A_PERSON: usize = 120;
@@ -65,7 +65,7 @@ impl ContentIndex {
         };
         for (labels, weight) in [(&item.genres, GENRE), (&item.tags, TAG)] {
             for label in labels {
-                let concept = text::concept(label);
+                let concept = vocabulary::concept(label);
                 if !concept.is_empty() {
                     add(self, label_term(&concept), weight);
                 }
@@ -79,7 +79,7 @@ impl ContentIndex {
         }
         let titles = std::iter::once(&item.title).chain(item.attributes.get("original_title").into_iter().flatten());
         for title in titles {
-            for term in text::terms(title) {
+            for term in text::terms(text::without_year(title)) {
                 add(self, word_term(&term), TITLE);
             }
         }
@@ -92,7 +92,9 @@ impl ContentIndex {
         let mut vector: Vec<(Term, f32)> = weights.into_iter().collect();
         vector.sort_unstable_by_key(|&(term, _)| term);
         for &(term, weight) in &vector {
-            self.postings[term as usize].push((index, weight));
+            let postings = &mut self.postings[term as usize];
+            let at = postings.partition_point(|&(other, _)| other < index);
+            postings.insert(at, (index, weight));
         }
         let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         let place = index.0 as usize;
@@ -108,7 +110,10 @@ impl ContentIndex {
         let Some(slot) = self.vectors.get_mut(index.0 as usize) else { return };
         let (vector, _) = std::mem::take(slot);
         for (term, _) in vector {
-            self.postings[term as usize].retain(|&(item, _)| item != index);
+            let postings = &mut self.postings[term as usize];
+            if let Ok(at) = postings.binary_search_by_key(&index, |&(item, _)| item) {
+                postings.remove(at);
+            }
         }
         self.items = self.items.saturating_sub(1);
     }
@@ -130,10 +135,17 @@ impl ContentIndex {
         self.numbers.get(name).copied().filter(|&term| !self.postings[term as usize].is_empty())
     }
 
-    /// The items of a term with its field weights, in no order.
+    /// The items of a term with its field weights (1 as a genre, less in other fields), by index.
     #[must_use]
     pub fn items_of(&self, term: Term) -> &[(ItemIndex, f32)] {
-        &self.postings[term as usize]
+        self.postings.get(term as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// How much an item has a term: 1 as a genre, less in other fields, 0 when it lacks it.
+    #[must_use]
+    pub fn has(&self, item: ItemIndex, term: Term) -> f32 {
+        let (vector, _) = self.vector(item);
+        vector.binary_search_by_key(&term, |&(own, _)| own).map_or(0.0, |at| vector[at].1)
     }
 
     /// All terms that at least one item has, by name.
@@ -143,6 +155,12 @@ impl ContentIndex {
             .enumerate()
             .map(|(term, name)| (name.as_str(), term as Term))
             .filter(|&(_, term)| !self.items_of(term).is_empty())
+    }
+
+    /// The name of a term.
+    #[must_use]
+    pub fn name(&self, term: Term) -> &str {
+        self.names.get(term as usize).map_or("", String::as_str)
     }
 
     /// How rare a term is: `ln(1 + N / df)`.
@@ -175,6 +193,22 @@ impl ContentIndex {
             }
         }
         (sum / (a_length * b_length)).clamp(0.0, 1.0)
+    }
+
+    /// How alike each item is to one, by place: [`Self::similarity`] of all, by the terms they share.
+    #[must_use]
+    pub fn similarities(&self, item: ItemIndex) -> Vec<f32> {
+        let (vector, length) = self.vector(item);
+        let mut out = vec![0.0f32; self.vectors.len()];
+        for &(term, weight) in vector {
+            for &(other, field) in self.items_of(term) {
+                out[other.0 as usize] += weight * field;
+            }
+        }
+        for (value, (_, other)) in out.iter_mut().zip(&self.vectors) {
+            *value = if *value > 0.0 { (*value / (length * other)).clamp(0.0, 1.0) } else { 0.0 };
+        }
+        out
     }
 
     /// A person's vector with the idf in it, `q·idf²` ready to be multiplied with field weights, and the length of `q·idf`.

@@ -1,0 +1,430 @@
+//! Tastes and lists on small catalogues made by hand, with a model fitted on behaviour made by hand.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use medley::domain::{
+    Behaviour, Degradation, Domain, Filters, Interaction, InteractionKind, Item, ItemId, Query, ReasonCode,
+    Recommendation, Rerank, Taste,
+};
+use medley::engine::artifact::{BoundModel, FORMAT, Manifest, Metrics, Model};
+use medley::engine::blend::Blend;
+use medley::engine::catalogue::Catalogue;
+use medley::engine::dataset::Dataset;
+use medley::engine::pipeline;
+use medley::engine::scorers::ease;
+use medley::engine::settings::{InteractionSettings, KindWeight};
+
+fn interactions() -> InteractionSettings {
+    let kind = |weight| KindWeight { weight, half_life_days: 365.0 };
+    InteractionSettings {
+        view: kind(0.2),
+        play: kind(0.6),
+        watch: kind(0.8),
+        like: kind(1.0),
+        dislike: kind(-1.0),
+        rating: kind(1.0),
+        playtime: kind(0.6),
+        skip: kind(-0.4),
+        purchase: kind(0.8),
+        rating_scale: [0.5, 5.0],
+    }
+}
+
+fn domain(name: &str) -> Domain {
+    Domain::new(name).unwrap()
+}
+
+fn id(name: &str) -> ItemId {
+    ItemId::new(name).unwrap()
+}
+
+/// `domain-title`, genres and tags parted by commas.
+fn item(domain_name: &str, title: &str, genres: &str, tags: &str, creator: &str) -> Item {
+    let list = |text: &str| text.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    Item {
+        id: id(&format!("{domain_name}-{}", title.to_lowercase().replace(' ', "-"))),
+        domain: domain(domain_name),
+        title: title.to_owned(),
+        genres: list(genres),
+        tags: list(tags),
+        description: None,
+        creators: list(creator),
+        released: None,
+        attributes: BTreeMap::new(),
+        available: true,
+    }
+}
+
+fn items() -> Vec<Item> {
+    let mut items = vec![
+        item("movie", "Alien", "Horror,Sci-Fi", "space,aliens,dark", "Ridley Scott"),
+        item("movie", "Blade Runner", "Sci-Fi,Thriller", "cyberpunk,rainy,night", "Ridley Scott"),
+        item("movie", "The Godfather", "Crime,Drama", "mafia,family", "Francis Ford Coppola"),
+        item("movie", "Romance (1999)", "Drama", "love", "Catherine Breillat"),
+        item("movie", "Amélie (2001)", "Comedy,Romance", "quirky,love", "Jean-Pierre Jeunet"),
+        item("movie", "Spirited Away", "Animation,Fantasy", "japan,magic", "Hayao Miyazaki"),
+        item("movie", "Hidden", "Horror", "dark", "Nobody"),
+        item("music", "Nevermind", "Rock,Grunge", "rebellious", "Nirvana"),
+        item("music", "Thriller", "Pop,R&B", "dance", "Michael Jackson"),
+        item("music", "Illmatic", "Hip-Hop", "city", "Nas"),
+        item("music", "Ambient 1", "Ambient,Electronic", "chill,rainy,night", "Brian Eno"),
+        item("game", "The Legend of Zelda: Breath of the Wild", "Adventure", "open world,nature", "Nintendo"),
+        item("game", "The Legend of Zelda: Ocarina of Time", "Adventure", "magic", "Nintendo"),
+        item("game", "Dead Space", "Horror,Shooter", "space,dark", "Visceral"),
+        item("game", "Final Fantasy VII", "RPG", "cyberpunk", "Square"),
+        item("game", "Civilization", "Strategy,Turn-based", "historical", "Sid Meier"),
+    ];
+    items[5].attributes.insert("original_title".into(), vec!["千と千尋の神隠し".into(), "千與千尋".into()]);
+    for number in 0..30 {
+        for name in ["movie", "music", "game"] {
+            items.push(item(name, &format!("Filler {number}"), "Other", "plain", "Anybody"));
+        }
+    }
+    items
+}
+
+fn catalogue(items: impl IntoIterator<Item = Item>) -> Catalogue {
+    let mut catalogue = Catalogue::new(&["music", "movie", "game"].map(domain));
+    for item in items {
+        catalogue.upsert(item);
+    }
+    catalogue
+}
+
+fn query() -> Query {
+    Query {
+        tastes: Vec::new(),
+        user_id: None,
+        session: Vec::new(),
+        domains: ["music", "movie", "game"].map(domain).to_vec(),
+        limit: 10,
+        filters: Filters::default(),
+        exclude: Vec::new(),
+        include_seen: false,
+        model: None,
+        diversity: 0.0,
+        explain: true,
+        rerank: Rerank::None,
+        deadline: None,
+        min_watermark: None,
+    }
+}
+
+/// Tastes such as `("movie", "horror")`; an empty domain is the free text across all.
+fn tastes(tastes: &[(&str, &str)]) -> Query {
+    let taste = |&(name, text): &(&str, &str)| Taste {
+        domain: Domain::new(name).ok(),
+        text: text.to_owned(),
+        pointer: format!("/{name}"),
+    };
+    Query { tastes: tastes.iter().map(taste).collect(), ..query() }
+}
+
+fn did(kind: InteractionKind, ids: &[&str]) -> Vec<Behaviour> {
+    let of = |name: &&str| Interaction { item_id: id(name), kind, value: None, at: Timestamp::UNIX_EPOCH };
+    Behaviour::merged(Vec::new(), &ids.iter().map(of).collect::<Vec<_>>())
+}
+
+fn ask(query: &Query, model: Option<&BoundModel>, catalogue: &Catalogue, history: &[Behaviour]) -> Recommendation {
+    pipeline::recommend(catalogue, model, &interactions(), query, history)
+}
+
+fn titles(answer: &Recommendation, name: &str) -> Vec<String> {
+    let (_, list) = answer.lists.iter().find(|(of, _)| of.as_str() == name).unwrap();
+    list.iter().map(|ranked| ranked.item.title.clone()).collect()
+}
+
+/// A model fitted on people who each like one of the groups.
+fn model(catalogue: &mut Catalogue, items: &[Item], groups: &[&[&str]]) -> BoundModel {
+    let place = |name: &str| items.iter().position(|item| item.id.as_str() == name).unwrap() as u32;
+    let mut data = Dataset::new(items.len());
+    let mut popularity = vec![0.0f32; items.len()];
+    for (number, group) in groups.iter().enumerate() {
+        for _ in 0..10 {
+            let mut row: Vec<(u32, f32)> = group.iter().map(|name| (place(name), 1.0)).collect();
+            row.sort_unstable_by_key(|&(item, _)| item);
+            for &(item, _) in &row {
+                popularity[item as usize] = 1.0 - number as f32 * 0.1;
+            }
+            data.push(&mut row);
+        }
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        version: "test".into(),
+        trained_at: Timestamp::UNIX_EPOCH,
+        data_fingerprint: String::new(),
+        seed: 0,
+        parameters: serde_json::Value::Null,
+        metrics: Metrics::new(),
+        users: 0,
+        items: 0,
+        interactions: 0,
+        blend: Blend::default(),
+        checksum: String::new(),
+        bytes: 0,
+    };
+    let ease = ease::fit(&data, items.len(), 5.0, 0).unwrap();
+    Model { manifest, item_ids: items.iter().map(|item| item.id.clone()).collect(), popularity, ease }.bind(catalogue)
+}
+
+#[test]
+fn tastes_are_found_however_they_are_written() {
+    let catalogue = catalogue(items());
+    for (name, taste, first) in [
+        ("movie", "sci fi", "Alien"),
+        ("movie", "SCIENCE FICTION", "Alien"),
+        ("movie", "science-fiction movies", "Alien"),
+        ("movie", "科幻", "Alien"),
+        ("movie", "科幻電影", "Alien"),
+        ("movie", "我想看外星人的電影", "Alien"),
+        ("movie", "romance", "Amélie (2001)"),
+        ("movie", "愛情片", "Amélie (2001)"),
+        ("movie", "Hayao Miyazaki", "Spirited Away"),
+        ("movie", "miyazaki", "Spirited Away"),
+        ("music", "hiphop", "Illmatic"),
+        ("music", "嘻哈", "Illmatic"),
+        ("music", "說唱", "Illmatic"),
+        ("music", "rnb", "Thriller"),
+        ("music", "rock music", "Nevermind"),
+        ("music", "搖滾", "Nevermind"),
+        ("music", "chill rainy night", "Ambient 1"),
+        ("music", "安静的雨夜", "Ambient 1"),
+        ("music", "安靜的雨夜", "Ambient 1"),
+        ("game", "role playing games", "Final Fantasy VII"),
+        ("game", "RPGs", "Final Fantasy VII"),
+        ("game", "角色扮演", "Final Fantasy VII"),
+        ("game", "策略遊戲", "Civilization"),
+        ("game", "turn based", "Civilization"),
+        ("", "赛博朋克", "Blade Runner"),
+    ] {
+        let answer = ask(&tastes(&[(name, taste)]), None, &catalogue, &[]);
+        assert_eq!(answer.unmatched, [], "{taste}");
+        let list = if name.is_empty() { "movie" } else { name };
+        assert_eq!(titles(&answer, list)[0], first, "{taste}");
+    }
+}
+
+#[test]
+fn a_title_is_a_like_and_is_not_returned() {
+    let catalogue = catalogue(items());
+    for (name, taste, named) in [
+        ("movie", "alien", "Alien"),
+        ("movie", "movie-alien", "Alien"),
+        ("movie", "godfather", "The Godfather"),
+        ("movie", "Godfather, The", "The Godfather"),
+        ("movie", "amelie", "Amélie (2001)"),
+        ("movie", "千与千寻", "Spirited Away"),
+        ("movie", "something like blade runner but short", "Blade Runner"),
+        ("music", "thriller", "Thriller"),
+        ("", "Civilization", "Civilization"),
+    ] {
+        let answer = ask(&tastes(&[(name, taste)]), None, &catalogue, &[]);
+        assert_eq!(answer.unmatched, [], "{taste}");
+        for (_, list) in &answer.lists {
+            assert!(list.iter().all(|ranked| ranked.item.title != named), "{taste}");
+        }
+        let evidence = answer.lists.iter().flat_map(|(_, list)| list).flat_map(|ranked| &ranked.reasons);
+        let like = |code| code == ReasonCode::SimilarTo;
+        assert!(evidence.clone().any(|reason| like(reason.code) && reason.text.contains(named)), "{taste}");
+        let shown = ask(&Query { include_seen: true, ..tastes(&[(name, taste)]) }, None, &catalogue, &[]);
+        assert!(shown.lists.iter().flat_map(|(_, list)| list).any(|ranked| ranked.item.title == named), "{taste}");
+    }
+    let zelda = ask(&tastes(&[("game", "something like Zelda but with magic")]), None, &catalogue, &[]);
+    assert_eq!(titles(&zelda, "game")[0], "The Legend of Zelda: Ocarina of Time");
+    assert!(titles(&zelda, "game")[1].contains("Zelda"));
+}
+
+#[test]
+fn misspellings_are_used_and_named_and_what_is_ambiguous_is_only_suggested() {
+    let catalogue = catalogue(items());
+    for (name, taste, suggestion, first) in [
+        ("music", "rokc", "Rock", "Nevermind"),
+        ("movie", "horor", "Horror", "Alien"),
+        ("movie", "comdy", "Comedy", "Amélie (2001)"),
+        ("movie", "sciense fiction", "Sci-Fi", "Alien"),
+        ("game", "stratgy", "Strategy", "Civilization"),
+        ("game", "rokc", "Rock", "Civilization"),
+    ] {
+        let answer = ask(&tastes(&[(name, taste)]), None, &catalogue, &[]);
+        let unmatched = &answer.unmatched[0];
+        assert_eq!((unmatched.value.as_str(), unmatched.suggestion.as_deref()), (taste, Some(suggestion)));
+        if taste != "rokc" || name == "music" {
+            assert_eq!(titles(&answer, name)[0], first, "{taste}");
+        }
+    }
+    let title = ask(&tastes(&[("movie", "blade runer")]), None, &catalogue, &[]);
+    assert_eq!(title.unmatched[0].suggestion.as_deref(), Some("Blade Runner"));
+    assert!(!titles(&title, "movie").contains(&"Blade Runner".to_owned()));
+    for nonsense in ["xqzzyvk", "🦀", "---", "的", "zzz zzz zzz"] {
+        let answer = ask(&tastes(&[("movie", nonsense)]), None, &catalogue, &[]);
+        assert_eq!(answer.unmatched.len(), 1, "{nonsense}");
+        assert_eq!(answer.unmatched[0].suggestion, None, "{nonsense}");
+        assert_eq!(titles(&answer, "movie").len(), 10);
+    }
+    let both = super_catalogue(&[("Mosaic", "rick"), ("Other", "rack")]);
+    let answer = ask(&tastes(&[("movie", "rock")]), None, &both, &[]);
+    assert!(answer.unmatched[0].suggestion.is_some());
+    assert!(answer.lists.iter().flat_map(|(_, list)| list).all(|ranked| ranked.score == 0.0), "which one is not known");
+}
+
+fn super_catalogue(rows: &[(&str, &str)]) -> Catalogue {
+    catalogue(rows.iter().map(|(title, genre)| item("movie", title, genre, "", "")))
+}
+
+#[test]
+fn a_taste_of_another_domain_counts_less_but_counts() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(
+        &mut catalogue,
+        &items,
+        &[
+            &["music-nevermind", "movie-filler-3", "game-filler-4"],
+            &["music-thriller", "movie-filler-5", "game-filler-6"],
+        ],
+    );
+    let answer = ask(&tastes(&[("movie", "cyberpunk")]), Some(&model), &catalogue, &[]);
+    assert_eq!(titles(&answer, "game")[0], "Final Fantasy VII", "by the shared label");
+    let answer = ask(&tastes(&[("music", "rock")]), Some(&model), &catalogue, &[]);
+    assert_eq!(titles(&answer, "game")[0], "Filler 4", "by what people of that taste choose");
+    assert_eq!(titles(&answer, "movie")[0], "Filler 3");
+    // Given for games, where nothing is rock, it still informs.
+    let answer = ask(&tastes(&[("game", "rock")]), Some(&model), &catalogue, &[]);
+    assert_eq!((titles(&answer, "game")[0].as_str(), titles(&answer, "music")[0].as_str()), ("Filler 4", "Nevermind"));
+}
+
+#[test]
+fn stand_ins_never_outweigh_behaviour() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(
+        &mut catalogue,
+        &items,
+        &[
+            &["music-nevermind", "movie-filler-3", "game-filler-4"],
+            &["music-thriller", "movie-filler-5", "game-filler-6"],
+        ],
+    );
+    let history = did(InteractionKind::Like, &["music-thriller"]);
+    let answer = ask(&tastes(&[("music", "rock")]), Some(&model), &catalogue, &history);
+    assert_eq!(titles(&answer, "game")[..2], ["Filler 6", "Filler 4"]);
+}
+
+#[test]
+fn more_tastes_met_rank_higher_and_each_is_there() {
+    let mut items = items();
+    for number in 0..12 {
+        items.push(item("movie", &format!("Fright {number}"), "Horror", "", ""));
+        items.push(item("movie", &format!("Song {number}"), "Musical", "", ""));
+    }
+    items.push(item("movie", "Both", "Horror,Musical", "", ""));
+    let mut catalogue = catalogue(items.clone());
+    let frights: Vec<String> = (0..12).map(|number| format!("movie-fright-{number}")).collect();
+    let frights: Vec<&str> = frights.iter().map(String::as_str).collect();
+    let model = model(&mut catalogue, &items, &[&frights]);
+    let query = Query { diversity: 0.1, ..tastes(&[("movie", "horror"), ("movie", "musical")]) };
+    let list = titles(&ask(&query, Some(&model), &catalogue, &[]), "movie");
+    assert_eq!(list[0], "Both");
+    let count = |word: &str| list.iter().filter(|title| title.starts_with(word)).count();
+    assert!(count("Song") >= 2 && count("Fright") >= 4, "{list:?}");
+}
+
+#[test]
+fn what_was_consumed_is_left_out_and_what_was_shown_is_not() {
+    let catalogue = catalogue(items());
+    let all =
+        |history: &[Behaviour]| titles(&ask(&Query { limit: 200, ..query() }, None, &catalogue, history), "movie");
+    for kind in InteractionKind::ALL.into_iter().filter(|&kind| kind != InteractionKind::Impression) {
+        assert!(!all(&did(kind, &["movie-alien"])).contains(&"Alien".to_owned()), "{kind}");
+    }
+    assert!(all(&did(InteractionKind::Impression, &["movie-alien"])).contains(&"Alien".to_owned()));
+}
+
+#[test]
+fn an_item_that_is_hidden_or_removed_is_gone_at_once_and_comes_back() {
+    let mut catalogue = catalogue(items());
+    let horror = tastes(&[("movie", "horror")]);
+    let first = |catalogue: &Catalogue| titles(&ask(&horror, None, catalogue, &[]), "movie")[0].clone();
+    let before = ask(&horror, None, &catalogue, &[]);
+    let mut alien = items().swap_remove(0);
+    alien.available = false;
+    catalogue.upsert(alien.clone());
+    assert_eq!(first(&catalogue), "Hidden");
+    assert!(catalogue.remove(&id("movie-hidden")) && !catalogue.remove(&id("movie-hidden")));
+    assert!(!titles(&ask(&horror, None, &catalogue, &[]), "movie").iter().any(|title| title == "Hidden"));
+    alien.available = true;
+    catalogue.upsert(alien);
+    catalogue.upsert(items().swap_remove(6));
+    assert_eq!(ask(&horror, None, &catalogue, &[]), before, "as if nothing had happened");
+}
+
+#[test]
+fn what_was_disliked_is_no_reason_of_liking() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(
+        &mut catalogue,
+        &items,
+        &[
+            &["movie-alien", "game-dead-space"],
+            &["movie-the-godfather", "game-civilization"],
+            &["music-nevermind", "game-filler-1"],
+        ],
+    );
+    let mut history = did(InteractionKind::Like, &["movie-alien"]);
+    history.extend(did(InteractionKind::Dislike, &["movie-the-godfather"]));
+    let answer = ask(&query(), Some(&model), &catalogue, &history);
+    let (_, games) = &answer.lists[2];
+    assert_eq!(games[0].item.title, "Dead Space");
+    let because = games[0].reasons.iter().find(|reason| reason.code == ReasonCode::BecauseYouLiked).unwrap();
+    assert_eq!(
+        (because.text.as_str(), because.evidence.as_slice()),
+        ("Because you liked Alien", &[id("movie-alien")][..])
+    );
+    for ranked in answer.lists.iter().flat_map(|(_, list)| list) {
+        assert!(ranked.reasons.iter().all(|reason| !reason.evidence.contains(&id("movie-the-godfather"))));
+        assert!(ranked.reasons.iter().map(|reason| reason.weight).sum::<f32>() <= 1.0 + 1e-4);
+        assert!(ranked.reasons.len() <= 4);
+    }
+}
+
+#[test]
+fn each_model_answers_alone_and_leaves_to_popularity_what_it_cannot_say() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model =
+        model(&mut catalogue, &items, &[&["movie-alien", "game-dead-space"], &["music-nevermind", "game-filler-1"]]);
+    let named = |name: &str, history: &[Behaviour]| {
+        let answer = ask(&Query { model: Some(name.into()), ..query() }, Some(&model), &catalogue, history);
+        assert_eq!(answer.model.name, name);
+        titles(&answer, "game")[0].clone()
+    };
+    let history = did(InteractionKind::Like, &["music-nevermind"]);
+    assert_eq!(named("popularity", &history), "Dead Space");
+    assert_eq!(named("ease", &history), "Filler 1");
+    assert_eq!(named("content", &did(InteractionKind::Like, &["movie-blade-runner"])), "Final Fantasy VII");
+    for name in pipeline::MODEL_NAMES {
+        assert_eq!(named(name, &[]), "Dead Space", "{name}");
+    }
+    let degraded = ask(&Query { rerank: Rerank::Llm, ..query() }, None, &catalogue, &[]).degraded;
+    assert_eq!(degraded, [Degradation::NoModel, Degradation::LlmNotConfigured]);
+}
+
+#[test]
+fn neighbours_are_found_across_domains() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(&mut catalogue, &items, &[&["movie-alien", "game-filler-9"]]);
+    let near = |model, item: &str| {
+        pipeline::similar(&catalogue, model, &id(item), &[domain("movie"), domain("game")], 3).unwrap()
+    };
+    let lists = near(None, "movie-alien");
+    assert_eq!(lists[1].1[0].item.title, "Dead Space");
+    assert!(lists[0].1.iter().all(|ranked| ranked.item.title != "Alien"));
+    let games = &near(Some(&model), "movie-alien")[1].1;
+    assert!(games[..2].iter().any(|ranked| ranked.item.title == "Filler 9"), "by behaviour as well");
+    assert!(games.windows(2).all(|pair| pair[0].score >= pair[1].score));
+    assert!(pipeline::similar(&catalogue, None, &id("nothing"), &[domain("movie")], 3).is_none());
+}
