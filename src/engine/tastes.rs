@@ -169,8 +169,9 @@ impl Reader<'_> {
         let mut wanted: Vec<Wanted> = named.into_iter().collect();
         if wanted.is_empty() && labels.is_empty() && words.len() <= 1 {
             // One word may be a surname as well.
-            let any: Vec<Term> = words.into_iter().chain(self.surnames(rest)).collect();
-            complete |= !any.is_empty();
+            let surnames = self.surnames(rest);
+            complete |= !surnames.is_empty();
+            let any: Vec<Term> = words.into_iter().chain(surnames).collect();
             wanted.extend((!any.is_empty()).then_some(Wanted::Any(any)));
             return FreeText { wanted, complete };
         }

@@ -81,7 +81,7 @@ pub fn stem(word: &str) -> String {
     }
     if let Some(root) = word.strip_suffix("ies").filter(|root| root.len() > 2) {
         // "movies" is of "movie", "stories" of "story".
-        return if root == "mov" || root == "zomb" { format!("{root}ie") } else { format!("{root}y") };
+        return format!("{root}{}", if root.ends_with("mov") || root.ends_with("zomb") { "ie" } else { "y" });
     }
     for (suffix, keep) in [("sses", 2), ("xes", 1), ("ches", 2), ("shes", 2)] {
         if word.ends_with(suffix) {

@@ -1,7 +1,7 @@
 //! Diversity: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), with the coverage of tastes (Agrawal et al., WSDM 2009).
 
-/// What a pick that meets a taste fully takes from the worth of meeting it again, at most, in the end.
-const COVERED: f32 = 0.25;
+/// What a taste that many picks have met has lost of its worth, at most: so little that meeting it is still worth more than meeting none.
+const COVERED: f32 = 0.4;
 
 /// Picks up to `limit` of `count` candidates in turn, each time the one of the largest
 /// `(1 - diversity) · relevance + diversity · (1 - similarity to the nearest one picked)`; ties go to the earlier. Gives places and these marginal
@@ -12,6 +12,7 @@ const COVERED: f32 = 0.25;
 /// * `met(place, t)`: how much a candidate meets one of the `tastes` tastes, 0 to 1.
 /// * `similarity(a, b)`: 0 to 1.
 ///
+/// Where several tastes compete, the worth of one is `1 - 0.4 · (1 - (1 - diversity)^2n)` after picks that met it `n` times.
 /// With diversity 0 this is the order of relevance, and the values are the relevances.
 #[must_use]
 pub fn select(
@@ -48,7 +49,7 @@ pub fn select(
         if tastes > 1 {
             for taste in 0..tastes {
                 covered[taste] += met(place, taste);
-                worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(covered[taste]));
+                worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(2.0 * covered[taste]));
             }
         }
     }
