@@ -57,8 +57,8 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
         };
         return FieldError::new(format!("{parent}/{}", escaped(&field)), detail);
     }
-    if message.starts_with("duplicate field `") {
-        return FieldError::new(place, "is given twice");
+    if let Some(name) = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+        return FieldError::new(format!("{place}/{name}"), "is given twice");
     }
     FieldError::new(place, if is_out_of_range(error) { "is too large a number" } else { message })
 }
