@@ -16,7 +16,7 @@ use super::fields::{List, Object};
 use super::item_body::{ItemAnswer, ItemBody, PatchBody, same_id};
 use super::json;
 use super::problem::{ApiError, FieldError};
-use super::recommend::Lists;
+use super::recommend::Neighbours;
 use super::router::App;
 use crate::domain::{Domain, Item, ItemId};
 use crate::serving::{ItemSearch, Upserted};
@@ -131,14 +131,14 @@ pub async fn delete(State(app): State<App>, PathId(id): PathId<ItemId>) -> Resul
     params(
         ("id" = String, Path, description = "The item"),
         ("domain" = Option<Vec<String>>, Query, description = "Only these domains; may be given more than once"),
-        ("limit" = Option<u32>, Query, description = "Items per domain, 10 by default"),
+        ("limit" = Option<u32>, Query, description = "How many items, 10 by default"),
     ),
-    responses((status = 200, description = "Neighbours, one list a domain", body = ref("#/components/schemas/SimilarAnswer")), (status = 404, description = "No such item")))]
+    responses((status = 200, description = "Neighbours of all domains in one list, nearest first", body = ref("#/components/schemas/SimilarAnswer")), (status = 404, description = "No such item")))]
 pub async fn similar(
     State(app): State<App>,
     PathId(id): PathId<ItemId>,
     mut parameters: Parameters,
-) -> Result<Json<Lists>, ApiError> {
+) -> Result<Json<Neighbours>, ApiError> {
     let mut domains = parameters.domains(&app.service.config.domains)?;
     let limit = parameters.limit(10, 200)?;
     parameters.finish()?;
@@ -146,7 +146,7 @@ pub async fn similar(
         domains.clone_from(&app.service.config.domains);
     }
     let lists = app.service.similar(&id, &domains, limit as usize)?;
-    Ok(Json(Lists { item_id: id, lists }))
+    Ok(Json(Neighbours::new(lists, limit as usize)))
 }
 
 /// What became of the rows of a batch.

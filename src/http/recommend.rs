@@ -102,19 +102,41 @@ fn ranked(list: &[RankedItem]) -> Vec<Place<'_>> {
     places.collect()
 }
 
-/// The neighbours of an item: one field a domain.
-pub struct Lists {
-    pub item_id: ItemId,
-    pub lists: Vec<(Domain, Vec<RankedItem>)>,
+/// The neighbours of an item, of all domains asked for in one list, nearest first.
+#[derive(serde::Serialize)]
+pub struct Neighbours {
+    data: Vec<Neighbour>,
+    /// Always null: the list has an end.
+    next_cursor: Option<String>,
 }
 
-impl Serialize for Lists {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1 + self.lists.len()))?;
-        map.serialize_entry("item_id", &self.item_id)?;
-        for (domain, list) in &self.lists {
-            map.serialize_entry(domain, &ranked(list))?;
-        }
-        map.end()
+#[derive(serde::Serialize)]
+struct Neighbour {
+    domain: Domain,
+    item_id: ItemId,
+    title: String,
+    genres: Vec<String>,
+    score: f32,
+    rank: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<Reason>,
+}
+
+impl Neighbours {
+    /// The `limit` nearest of all lists; scores are comparable across domains.
+    pub fn new(lists: Vec<(Domain, Vec<RankedItem>)>, limit: usize) -> Self {
+        let mut all: Vec<RankedItem> = lists.into_iter().flat_map(|(_, list)| list).collect();
+        all.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.item.id.cmp(&b.item.id)));
+        let ranked =
+            all.into_iter().take(limit).zip(1..).map(|(RankedItem { item, score, reasons }, rank)| Neighbour {
+                domain: item.domain,
+                item_id: item.id,
+                title: item.title,
+                genres: item.genres,
+                score,
+                rank,
+                reasons,
+            });
+        Self { data: ranked.collect(), next_cursor: None }
     }
 }

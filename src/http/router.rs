@@ -93,6 +93,7 @@ pub async fn router(service: Arc<Service>) -> Router {
     let (open, _) = open().split_for_parts();
     let api = api.route_layer(from_fn_with_state(app.clone(), limits::limit));
     api.merge(open)
+        .route("/docs/", get(docs::docs))
         .route("/docs/{*file}", get(docs::docs_file))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .fallback(async || ApiError::NoRoute)

@@ -202,8 +202,10 @@ fn recommend_answer(domains: &[Domain]) -> Value {
 }
 
 fn similar_answer(domains: &[Domain]) -> Value {
-    let fields = by_domain(domains, |_| ranked_list(), json!({"item_id": id()}));
-    json!({"type": "object", "additionalProperties": false, "required": ["item_id"], "properties": fields})
+    let mut neighbour = ranked_item();
+    neighbour["properties"]["domain"] = domain(domains);
+    neighbour["required"] = json!(["item_id", "domain", "title", "genres", "score", "rank"]);
+    object(&["data", "next_cursor"], json!({"data": list(neighbour, 200), "next_cursor": {"type": "null"}}))
 }
 
 fn ranked_item() -> Value {

@@ -1,0 +1,11 @@
+//! The HTTP interface: every route of the contract, bad input, keys, limits, and an orderly end.
+
+mod app;
+mod bad_input;
+mod events;
+mod items;
+mod keys;
+mod limits;
+mod recommend;
+mod routes;
+mod users;

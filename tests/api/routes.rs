@@ -1,0 +1,142 @@
+//! The rest of the contract: models, jobs, health, metrics, documents; and what is no route.
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use super::app::{TestApp, event};
+
+#[tokio::test]
+async fn lists_that_are_empty_say_so() {
+    let app = TestApp::start().await;
+    for path in ["/api/providers", "/api/evaluations", "/api/models"] {
+        assert_eq!(app.get(path).await.expect(200), json!({"data": [], "next_cursor": null}), "{path}");
+        assert_eq!(app.get(&format!("{path}?page=2")).await.problem(422), ["/query/page"]);
+    }
+    app.get("/api/evaluations/1").await.problem(404);
+    app.get("/api/jobs/1").await.problem(404);
+    app.call("POST", "/api/models/none/activate", "").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_training_is_a_job() {
+    let app = TestApp::start().await;
+    let items = ["movie-00", "movie-02", "movie-04", "music-00", "music-02", "game-00"];
+    let rows: Vec<Value> = (0..40)
+        .flat_map(|user| items.iter().skip(user % 3).map(move |item| event(&format!("u{user}"), item, "like")))
+        .collect();
+    app.post("/api/events", &json!({"events": rows})).await.expect(200);
+    let started = app.call("POST", "/api/models/train", "").await;
+    let location = started.header("location").to_owned();
+    let job = started.expect(202);
+    assert_eq!(location, format!("/api/jobs/{}", job["id"].as_str().unwrap()));
+    assert_eq!(job["kind"], "train");
+    let mut job = job;
+    for _ in 0..600 {
+        if job["state"] != "running" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        job = app.get(&location).await.expect(200);
+    }
+    assert_eq!(job["state"], "succeeded", "{job}");
+    let models = app.get("/api/models").await.expect(200);
+    let names: Vec<_> =
+        models["data"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hybrid", "ease", "content", "popularity"]);
+    let hybrid = &models["data"][0];
+    assert_eq!(hybrid["active"], true);
+    for field in ["version", "trained_at", "data_fingerprint", "kind"] {
+        assert!(hybrid[field].is_string(), "{field}: {hybrid}");
+    }
+    assert!(hybrid["bytes"].as_u64().unwrap() > 0);
+    let version = hybrid["version"].as_str().unwrap();
+    let active = app.call("POST", &format!("/api/models/{version}/activate"), "").await.expect(200);
+    assert_eq!([&active["version"], &active["active"]], [&json!(version), &json!(true)]);
+    let answer = app.recommend(&json!({"user_id": "u1"})).await;
+    assert_eq!(answer["model"]["version"], version);
+    assert_eq!(answer["degraded"], json!([]));
+}
+
+#[tokio::test]
+async fn it_says_how_it_is() {
+    let app = TestApp::start().await;
+    assert_eq!(app.get("/livez").await.expect(200)["status"], "alive");
+    let ready = app.get("/readyz").await.expect(200);
+    assert_eq!(ready, json!({"ready": true, "store": true, "items": 36, "model_version": null}));
+    app.recommend(&json!({})).await;
+    app.get("/no/such/route").await.problem(404);
+    let metrics = app.get("/metrics").await;
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    let text = metrics.text();
+    for line in [
+        "medley_catalogue_items 36",
+        "medley_store_up 1",
+        r#"medley_http_requests_total{method="POST",route="/api/recommend",status="200"}"#,
+        r#"route="(none)",status="404""#,
+        r#"medley_recommend_degraded_total{reason="no_model"}"#,
+        r#"medley_http_request_duration_seconds_bucket{method="POST",route="/api/recommend",le="0.001"}"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("/no/such/route"), "labels are not the caller's choice");
+}
+
+#[tokio::test]
+async fn documents_come_from_the_binary() {
+    let app = TestApp::start().await;
+    let openapi = app.get("/openapi.json").await.expect(200);
+    assert_eq!(openapi, medley::http::openapi(&app.config.domains));
+    for path in ["/", "/docs", "/docs/"] {
+        let page = app.get(path).await;
+        assert!(page.header("content-type").starts_with("text/html"), "{path}");
+        let text = page.text();
+        assert!(!text.contains("https://") && !text.contains("//cdn"), "{path} reaches out");
+        for file in text.split("\"/docs/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert_eq!(app.get(&format!("/docs/{file}")).await.status.as_u16(), 200, "{file}");
+        }
+    }
+    let script = app.get("/docs/swagger-initializer.js").await.text();
+    assert!(script.contains("/openapi.json"), "{script}");
+    app.get("/docs/none.js").await.problem(404);
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_a_problem_too() {
+    let app = TestApp::start().await;
+    for path in ["/api", "/api/", "/api/items/", "/api/recommend/x", "/favicon.ico", "/api/items/a/b/c"] {
+        assert_eq!(app.get(path).await.problem(404), [""; 0], "{path}");
+    }
+    for (method, path, allowed) in [
+        ("GET", "/api/recommend", "POST"),
+        ("DELETE", "/api/events", "POST"),
+        ("POST", "/api/items/x", "GET,HEAD,PUT,PATCH,DELETE"),
+        ("PUT", "/livez", "GET,HEAD"),
+        ("BREW", "/api/models", "GET,HEAD"),
+    ] {
+        let answer = app.call(method, path, "").await;
+        answer.problem(405);
+        let found: std::collections::BTreeSet<_> = answer.header("allow").split(',').map(str::trim).collect();
+        assert_eq!(found, allowed.split(',').collect(), "{method} {path}");
+    }
+    let head = app.call("HEAD", "/api/items/movie-00", "").await;
+    assert!(head.status.is_success() && head.bytes.is_empty());
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id() {
+    let app = TestApp::start().await;
+    let with = |id: &'static [u8]| {
+        Request::get("/livez")
+            .header("x-request-id", axum::http::HeaderValue::from_bytes(id).unwrap())
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(app.send(with(b"trace-42/a")).await.header("x-request-id"), "trace-42/a");
+    for insane in [&b""[..], b"two words", b"\xc3\xa9", &[b'x'; 129]] {
+        let answer = app.send(with(insane)).await;
+        assert_eq!(answer.header("x-request-id").len(), 36, "{insane:?}");
+    }
+    let (one, other) = (app.get("/none").await, app.get("/none").await);
+    assert_ne!(one.header("x-request-id"), other.header("x-request-id"));
+}
