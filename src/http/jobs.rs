@@ -48,5 +48,5 @@ impl From<Job> for JobAnswer {
     responses((status = 200, description = "The job", body = JobAnswer), (status = 404, description = "No such job")))]
 pub async fn get(State(app): State<App>, PathId(PlainId(id)): PathId<PlainId>) -> Result<Json<JobAnswer>, ApiError> {
     let job = app.service.store.job(&id).await.map_err(ServiceError::Store)?;
-    job.map(|job| Json(job.into())).ok_or_else(|| ApiError::NotFound { what: "job", id })
+    job.map(|job| Json(job.into())).ok_or(ApiError::NotFound { what: "job", id })
 }
