@@ -8,7 +8,7 @@ mod support {
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _};
@@ -31,10 +31,12 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
     let server = Arc::new(std::sync::Mutex::new(server));
     let done = Arc::new(AtomicBool::new(false));
     let retries = Arc::new(AtomicU64::new(0));
+    let (acknowledged, kills_so_far) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
 
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let (client, address, retries) = (client.clone(), Arc::clone(&address), Arc::clone(&retries));
+            let (acknowledged, kills_so_far) = (Arc::clone(&acknowledged), Arc::clone(&kills_so_far));
             tokio::spawn(async move {
                 for batch in (0..EVENTS / BATCH).filter(|batch| batch % SENDERS == sender) {
                     let events: Vec<Value> = (batch * BATCH..(batch + 1) * BATCH)
@@ -44,6 +46,12 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
                         })
                         .collect();
                     let body = json!({"events": events}).to_string();
+                    // However fast the machine is, the kills are spread over all that is sent.
+                    while acknowledged.load(Ordering::Relaxed) * KILLS
+                        > (kills_so_far.load(Ordering::Relaxed) + 1) * (EVENTS / BATCH)
+                    {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
                     loop {
                         let url = format!("{}/api/events", address.read().await);
                         let sent = client.post(url).body(body.clone()).send().await;
@@ -54,6 +62,7 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
                                     let stored =
                                         answer["accepted"].as_u64().unwrap() + answer["duplicates"].as_u64().unwrap();
                                     assert_eq!(stored, BATCH as u64, "{answer}");
+                                    acknowledged.fetch_add(1, Ordering::Relaxed);
                                     break;
                                 }
                             }
@@ -71,6 +80,7 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
     let killer = {
         let (server, address, done, data) =
             (Arc::clone(&server), Arc::clone(&address), Arc::clone(&done), data.path().to_owned());
+        let kills_so_far = Arc::clone(&kills_so_far);
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         tokio::task::spawn_blocking(move || {
@@ -84,6 +94,7 @@ async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
                 *running = Server::start(&data, &variables);
                 *address.blocking_write() = running.address.clone();
                 kills += 1;
+                kills_so_far.store(kills, Ordering::Relaxed);
             }
             kills
         })

@@ -30,7 +30,7 @@ impl Place {
         let store = store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
         let config = Config::load(&Overrides::default(), []).unwrap();
-        let rules = Rules::of(&config, Timestamp::from_second(1_700_000_000).unwrap());
+        let rules = Rules::of(&config, Timestamp::from_second(1_750_000_000).unwrap());
         Self { folder, store, rules }
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::train::log_progress;
 use crate::config::{Config, DemoCatalogue};
 use crate::store::Store;
-use crate::{demo, training};
+use crate::{demo, http, training};
 
 /// Whether the settings want the demo, should the store be empty.
 #[must_use]
@@ -47,7 +47,7 @@ pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<()> {
             }
         }
     }
-    let settings = super::training_settings(config);
+    let settings = http::training_settings(config);
     if let Err(error) = training::train(Arc::clone(store), settings, Timestamp::now(), log_progress()).await {
         tracing::warn!(%error, "no model could be trained on the demo catalogue");
     }

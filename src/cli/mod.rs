@@ -23,7 +23,6 @@ use serde::Serialize;
 
 use crate::config::{Config, Overrides, environment};
 use crate::store::{self, Store};
-use crate::training::TrainingSettings;
 
 /// Recommendations for music, movies and games, from a person's tastes or history. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -94,20 +93,6 @@ impl Context {
         let store = self.connect(Duration::from_secs(10)).await?;
         store.migrate().await?;
         Ok(store)
-    }
-}
-
-/// What training is told by the settings.
-fn training_settings(config: &Config) -> TrainingSettings {
-    TrainingSettings {
-        domains: config.domains.clone(),
-        interactions: config.interactions.clone(),
-        engine: config.engine.clone(),
-        seed: config.training.seed,
-        validation_share: config.training.validation_share,
-        validation_max_users: config.training.validation_max_users,
-        keep_versions: config.training.keep_versions,
-        models_dir: config.models_dir(),
     }
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::Context;
 use crate::engine::artifact::Manifest;
 use crate::engine::pipeline::MODEL_NAMES;
+use crate::http;
 use crate::training::{self, Progress};
 
 /// Train on what the store holds and make the result the active model; a running service takes it over.
@@ -32,7 +33,7 @@ pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
     }
     let store = context.open_store().await?;
     let (progress, bar) = progress();
-    let settings = super::training_settings(&context.config);
+    let settings = http::training_settings(&context.config);
     let trained = training::train(Arc::clone(&store), settings, Timestamp::now(), progress).await;
     if let Some(bar) = bar {
         bar.finish_and_clear();

@@ -186,7 +186,7 @@ mod tests {
             (r#"{"name": "a", "name": "b"}"#, true, "/name", "twice"),
             (r#"{"name": "a", "numbers": [1, 1e999]}"#, true, "/numbers/1", "too large"),
             (r#"{"name": "a", "numbers": [1, "x"]}"#, true, "/numbers/1", "invalid type"),
-            (r#"{"name": "\ud800"}"#, false, "/name", "surrogate"),
+            (r#"{"name": "\ud800"}"#, false, "/name", "hex escape"),
             (r#"{"nome": "a""#, false, "", "EOF"),
             ("[1]", true, "", "invalid type"),
             ("", false, "", "EOF"),

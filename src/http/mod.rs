@@ -29,6 +29,7 @@ mod schemas;
 mod serve;
 mod users;
 
+pub use models::training_settings;
 pub use openapi::openapi;
 pub use problem::{ApiError, FieldError};
 pub use router::router;

@@ -90,14 +90,16 @@ pub async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json
         (status = 409, description = "A training is running"),
     ))]
 pub async fn train(State(app): State<App>) -> Result<Response, ApiError> {
-    let job = training::start_job(app.service.store.clone(), settings(&app.service.config))
+    let job = training::start_job(app.service.store.clone(), training_settings(&app.service.config))
         .await
         .map_err(ServiceError::Store)?;
     let location = HeaderValue::try_from(format!("/api/jobs/{}", job.id)).map_err(|_| ApiError::Internal)?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(JobAnswer::from(job))).into_response())
 }
 
-fn settings(config: &Config) -> TrainingSettings {
+/// What training is told by the settings.
+#[must_use]
+pub fn training_settings(config: &Config) -> TrainingSettings {
     TrainingSettings {
         domains: config.domains.clone(),
         interactions: config.interactions.clone(),
