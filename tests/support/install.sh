@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need and is not there: a C compiler, a Postgres server, Python with venv, cargo-deny.
+# Installs what the tests need and is not there: a C compiler, a Postgres server, Python with venv, cargo-deny, ir-measures.
 # Packages come from the system's package manager, as root or through sudo; what is there is left alone.
 set -eu
 
@@ -61,4 +61,12 @@ has_venv || install "Python with venv" "python3 python3-venv" "python3" "python3
 if ! cargo deny --version >/dev/null 2>&1; then
     say "Installing cargo-deny $CARGO_DENY_VERSION into target/tools."
     cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS"
+fi
+# A copy of the list tells what was installed.
+wanted=tests/metrics_reference/requirements.txt
+if ! cmp -s "$wanted" "$TOOLS/metrics_reference/requirements.txt"; then
+    say "Installing ir-measures into target/tools."
+    python3 -m venv --clear "$TOOLS/metrics_reference"
+    "$TOOLS/metrics_reference/bin/pip" install --quiet --disable-pip-version-check --prefer-binary -r "$wanted"
+    cp "$wanted" "$TOOLS/metrics_reference/requirements.txt"
 fi
