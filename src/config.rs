@@ -124,6 +124,7 @@ pub struct Training {
     pub validation_share: f64,
     pub validation_max_users: usize,
     pub keep_versions: usize,
+    pub max_memory_mib: u64,
 }
 
 /// What the command line and the environment lay over the file.

@@ -12,7 +12,9 @@ use medley::engine::blend::Blend;
 use medley::engine::catalogue::Catalogue;
 use medley::engine::dataset::Dataset;
 use medley::engine::pipeline;
-use medley::engine::scorers::ease;
+use medley::engine::scorers::implicit_als::{AlsFactors, AlsSettings};
+use medley::engine::scorers::item_weights::ItemWeights;
+use medley::engine::scorers::{ITEM_TO_ITEM, ease};
 use medley::engine::settings::{InteractionSettings, KindWeight};
 
 fn interactions() -> InteractionSettings {
@@ -161,12 +163,15 @@ fn model(catalogue: &mut Catalogue, items: &[Item], groups: &[&[&str]]) -> Bound
         users: 0,
         items: 0,
         interactions: 0,
+        als: AlsSettings::default(),
         blend: Blend::default(),
         checksum: String::new(),
         bytes: 0,
     };
-    let ease = ease::fit(&data, items.len(), 5.0, 0).unwrap();
-    Model { manifest, item_ids: items.iter().map(|item| item.id.clone()).collect(), popularity, ease }.bind(catalogue)
+    let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
+    item_to_item[0] = ease::fit(&data, items.len(), 5.0, None, 0).unwrap();
+    let item_ids = items.iter().map(|item| item.id.clone()).collect();
+    Model { manifest, item_ids, popularity, item_to_item, als: AlsFactors::default() }.bind(catalogue)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod evaluate;
 mod export;
 mod health;
 pub mod import;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Import(import::ImportArgs),
     Train(train::TrainArgs),
+    Evaluate(evaluate::EvaluateArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Bring the database up to date (serving does so by itself).
@@ -129,6 +131,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Serve(arguments) => serve::run(&context, &arguments).await,
             Command::Import(arguments) => import::run(&context, &arguments).await,
             Command::Train(arguments) => train::run(&context, &arguments).await,
+            Command::Evaluate(arguments) => evaluate::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
             Command::Export(arguments) => export::run(&context, &arguments).await,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -22,6 +23,26 @@ pub struct TrainArgs {
     /// Print the metrics of this model only (all are trained together, as the hybrid blends them).
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+/// Whether hyper-parameters are searched for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TuningArgs {
+    /// Search for hyper-parameters on people held out, before training; what was found stands in the manifest.
+    #[arg(long)]
+    tune: bool,
+    /// How long to search, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "tune")]
+    tune_budget: u64,
+}
+
+impl TuningArgs {
+    /// How long to search; `None`: not at all.
+    pub(super) fn budget(&self) -> Option<Duration> {
+        self.tune.then(|| Duration::from_secs(self.tune_budget))
+    }
 }
 
 /// Trains, and prints a table of metrics or the manifest.
@@ -33,7 +54,8 @@ pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
     }
     let store = context.open_store().await?;
     let (progress, bar) = progress();
-    let settings = http::training_settings(&context.config);
+    let mut settings = http::training_settings(&context.config);
+    settings.tune = arguments.tuning.budget();
     let trained = training::train(Arc::clone(&store), settings, Timestamp::now(), progress).await;
     if let Some(bar) = bar {
         bar.finish_and_clear();
@@ -47,7 +69,7 @@ pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
 }
 
 /// A bar on a terminal, a log line for each phase off one.
-fn progress() -> (Progress, Option<ProgressBar>) {
+pub(super) fn progress() -> (Progress, Option<ProgressBar>) {
     if !std::io::stderr().is_terminal() {
         return (log_progress(), None);
     }

@@ -15,11 +15,13 @@ use crate::domain::ItemId;
 use super::ItemIndex;
 use super::blend::Blend;
 use super::catalogue::Catalogue;
-use super::scorers::ease::{Ease, EaseWeights};
+use super::scorers::implicit_als::{AlsFactors, AlsSettings, ImplicitAls};
+use super::scorers::item_weights::{ItemToItem, ItemWeights};
 use super::scorers::popularity::Popularity;
+use super::scorers::{ITEM_TO_ITEM, Profile};
 
 /// The layout that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const TENSORS: &str = "model.safetensors";
 const MANIFEST: &str = "manifest.json";
 
@@ -32,7 +34,7 @@ pub enum ArtifactError {
     Broken(String),
 }
 
-/// Metric name to value, by model name (`hybrid`, `ease`, `content`, `popularity`).
+/// Metric name to value, by model name (`hybrid`, `ease`, …).
 pub type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// What a trained model says of itself.
@@ -51,6 +53,8 @@ pub struct Manifest {
     pub users: u64,
     pub items: u64,
     pub interactions: u64,
+    /// What fold-in of iALS needs besides its factors.
+    pub als: AlsSettings,
     pub blend: Blend,
     /// SHA-256 and size of `model.safetensors`; filled in when it is published.
     pub checksum: String,
@@ -65,7 +69,9 @@ pub struct Model {
     pub item_ids: Vec<ItemId>,
     /// By column, 0 to 1.
     pub popularity: Vec<f32>,
-    pub ease: EaseWeights,
+    /// By model of [`ITEM_TO_ITEM`]; one that was not fitted covers nothing.
+    pub item_to_item: [ItemWeights; ITEM_TO_ITEM.len()],
+    pub als: AlsFactors,
 }
 
 impl Model {
@@ -125,16 +131,16 @@ impl Model {
             .split_terminator('\n')
             .map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))))
             .collect::<Result<Vec<_>, _>>()?;
-        let model = Self {
-            item_ids,
-            popularity: numbers(&tensors, "popularity")?,
-            ease: EaseWeights {
-                offsets: numbers(&tensors, "ease.offsets")?,
-                targets: numbers(&tensors, "ease.targets")?,
-                weights: numbers(&tensors, "ease.weights")?,
-            },
-            manifest,
-        };
+        let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = std::array::from_fn(|_| ItemWeights::default());
+        for (name, weights) in ITEM_TO_ITEM.iter().zip(&mut item_to_item) {
+            weights.offsets = numbers(&tensors, &format!("{name}.offsets"))?;
+            weights.targets = numbers(&tensors, &format!("{name}.targets"))?;
+            weights.weights = numbers(&tensors, &format!("{name}.weights"))?;
+        }
+        let eigenvalues: Vec<f32> = numbers(&tensors, "ials.eigenvalues")?;
+        let als =
+            AlsFactors { dimensions: eigenvalues.len(), factors: numbers(&tensors, "ials.factors")?, eigenvalues };
+        let model = Self { item_ids, popularity: numbers(&tensors, "popularity")?, item_to_item, als, manifest };
         model.check()?;
         Ok(model)
     }
@@ -144,34 +150,42 @@ impl Model {
         let names: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         let view =
             |kind, size: usize, bytes| TensorView::new(kind, vec![size], bytes).map_err(|e| broken(e.to_string()));
-        let ease = &self.ease;
-        let all = [
-            ("item_ids", view(Dtype::U8, names.len(), names.as_bytes())?),
-            ("popularity", view(Dtype::F32, self.popularity.len(), bytemuck::cast_slice(&self.popularity))?),
-            ("ease.offsets", view(Dtype::U64, ease.offsets.len(), bytemuck::cast_slice(&ease.offsets))?),
-            ("ease.targets", view(Dtype::U32, ease.targets.len(), bytemuck::cast_slice(&ease.targets))?),
-            ("ease.weights", view(Dtype::F32, ease.weights.len(), bytemuck::cast_slice(&ease.weights))?),
+        let mut all = vec![
+            ("item_ids".to_owned(), view(Dtype::U8, names.len(), names.as_bytes())?),
+            ("popularity".to_owned(), view(Dtype::F32, self.popularity.len(), bytemuck::cast_slice(&self.popularity))?),
+            (
+                "ials.factors".to_owned(),
+                view(Dtype::F32, self.als.factors.len(), bytemuck::cast_slice(&self.als.factors))?,
+            ),
+            (
+                "ials.eigenvalues".to_owned(),
+                view(Dtype::F32, self.als.eigenvalues.len(), bytemuck::cast_slice(&self.als.eigenvalues))?,
+            ),
         ];
+        for (name, of) in ITEM_TO_ITEM.iter().zip(&self.item_to_item) {
+            all.extend([
+                (format!("{name}.offsets"), view(Dtype::U64, of.offsets.len(), bytemuck::cast_slice(&of.offsets))?),
+                (format!("{name}.targets"), view(Dtype::U32, of.targets.len(), bytemuck::cast_slice(&of.targets))?),
+                (format!("{name}.weights"), view(Dtype::F32, of.weights.len(), bytemuck::cast_slice(&of.weights))?),
+            ]);
+        }
         safetensors::serialize(all, None).map_err(|error| broken(error.to_string()))
     }
 
     fn check(&self) -> Result<(), ArtifactError> {
-        let ease = &self.ease;
-        let rules = [
-            (self.popularity.len() == self.item_ids.len(), "popularity and item ids differ in length"),
-            (self.popularity.iter().all(|value| (0.0..=1.0).contains(value)), "popularity is not within 0 to 1"),
-            (ease.offsets.first() == Some(&0), "the rows of EASE do not begin at 0"),
-            (ease.offsets.windows(2).all(|pair| pair[0] <= pair[1]), "the rows of EASE are out of order"),
-            (ease.offsets.last() == Some(&(ease.targets.len() as u64)), "the rows of EASE end beside its columns"),
-            (ease.targets.len() == ease.weights.len(), "the columns and weights of EASE differ in length"),
-            (ease.len() <= self.item_ids.len(), "EASE covers more items than there are"),
-            (ease.targets.iter().all(|&target| (target as usize) < ease.len()), "a column of EASE is out of bounds"),
-            (ease.weights.iter().all(|weight| weight.is_finite()), "a weight of EASE is not a number"),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, reason)) => Err(broken(reason.to_owned())),
-            None => Ok(()),
+        let items = self.item_ids.len();
+        if self.popularity.len() != items {
+            return Err(broken("popularity and item ids differ in length".into()));
         }
+        if !self.popularity.iter().all(|value| (0.0..=1.0).contains(value)) {
+            return Err(broken("popularity is not within 0 to 1".into()));
+        }
+        for (name, weights) in ITEM_TO_ITEM.iter().zip(&self.item_to_item) {
+            if let Some(fault) = weights.fault(items) {
+                return Err(broken(format!("{name}: {fault}")));
+            }
+        }
+        self.als.fault(items).map_or(Ok(()), |fault| Err(broken(format!("ials: {fault}"))))
     }
 
     /// Ties the model's items to the places they have in `catalogue`; reserves places for those it lacks.
@@ -203,6 +217,15 @@ impl Binding {
     pub fn column(&self, item: ItemIndex) -> Option<u32> {
         self.columns.get(item.0 as usize).copied().filter(|&column| column != Self::NONE)
     }
+
+    /// History and pseudo-history in columns; an item of both counts as history.
+    #[must_use]
+    pub fn columns_of(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
+        let pseudo =
+            profile.pseudo_history.iter().filter(|(item, _)| profile.history.iter().all(|(real, _)| real != item));
+        let all = profile.history.iter().chain(pseudo);
+        all.filter_map(|&(item, strength)| Some((self.column(item)?, strength, item))).collect()
+    }
 }
 
 /// A model that can rank the items of the one catalogue it was bound to.
@@ -218,9 +241,15 @@ impl BoundModel {
         Popularity { weights: &self.model.popularity, binding: &self.binding }
     }
 
+    /// The scorer of the model at this place of [`ITEM_TO_ITEM`].
     #[must_use]
-    pub fn ease(&self) -> Ease<'_> {
-        Ease { weights: &self.model.ease, binding: &self.binding }
+    pub fn item_to_item(&self, place: usize) -> ItemToItem<'_> {
+        ItemToItem { weights: &self.model.item_to_item[place], binding: &self.binding }
+    }
+
+    #[must_use]
+    pub fn als(&self) -> ImplicitAls<'_> {
+        ImplicitAls { factors: &self.model.als, settings: &self.model.manifest.als, binding: &self.binding }
     }
 
     #[must_use]
@@ -279,13 +308,15 @@ mod tests {
                 users: 1,
                 items: 2,
                 interactions: 2,
+                als: AlsSettings::default(),
                 blend: Blend::default(),
                 checksum: String::new(),
                 bytes: 0,
             },
             item_ids: ["a", "b"].map(|id| ItemId::new(id).unwrap()).to_vec(),
             popularity: vec![1.0, 0.5],
-            ease: EaseWeights { offsets: vec![0, 1, 2], targets: vec![1, 0], weights: vec![0.3, 0.2] },
+            item_to_item: std::array::from_fn(|_| ItemWeights::from_rows(vec![vec![(1, 0.3)], vec![(0, 0.2)]], 0)),
+            als: AlsFactors { dimensions: 1, factors: vec![0.5, 0.2], eigenvalues: vec![0.29] },
         }
     }
 
@@ -319,8 +350,8 @@ mod tests {
         assert!(text.contains("manifest.json"), "{text}");
         assert!(Model::open(Path::new("/nowhere/at/all")).is_err());
         for (harm, word) in [
-            ((|model: &mut Model| model.ease.targets[0] = 9) as fn(&mut Model), "bounds"),
-            (|model| model.ease.weights[0] = f32::NAN, "not a number"),
+            ((|model: &mut Model| model.item_to_item[0].targets[0] = 9) as fn(&mut Model), "bounds"),
+            (|model| model.item_to_item[0].weights[0] = f32::NAN, "not a number"),
             (|model| model.popularity[0] = 2.0, "popularity"),
         ] {
             let (dir, mut model) = (tempfile::tempdir().unwrap(), model());

@@ -1,13 +1,15 @@
 //! Explain: reasons computed from the scores that ranked an item.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{ItemId, Reason, ReasonCode};
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
-use super::pipeline::Parts;
+use super::pipeline::{Parts, with_scorer};
 use super::scorers::content::Content;
-use super::scorers::{Contribution, Profile, Scorer};
+use super::scorers::{ByScorer, CONTENT, Contribution, POPULARITY, Profile, SCORERS, Scorer};
 use super::taste_match::ListTastes;
 
 /// The most reasons an item gets, and the most items that one reason names.
@@ -24,13 +26,14 @@ pub(super) struct Asked<'a> {
 
 /// Why an item has its relevance, strongest first. The weight of a reason is the share of the relevance that came from the part it stands for:
 /// of a scorer's part, what its named evidence contributed of all that spoke for the item. Weights are positive and sum to at most 1.
-pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts) -> Vec<Reason> {
-    let &Asked { catalogue, model, profile, tastes } = asked;
+pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts, shares: &ByScorer<f32>) -> Vec<Reason> {
+    let &Asked { catalogue, profile, tastes, .. } = asked;
     let total = parts.total();
     if total <= 0.0 {
         return Vec::new();
     }
-    let [popularity, content, ease] = parts.scorers.map(|part| part / total);
+    let share_of = |scorer: usize| parts.scorers / total * shares[scorer];
+    let (popularity, content) = (share_of(POPULARITY), share_of(CONTENT));
     let mut reasons = Vec::new();
     let texts = tastes.texts(item);
     if parts.tastes > 0.0 && !texts.is_empty() {
@@ -41,13 +44,11 @@ pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts) -> Vec<
             weight: parts.tastes / total,
         });
     }
-    if ease > 0.0
-        && let Some(model) = model
-    {
-        let all = model.ease().contributions(catalogue, profile, item);
-        reasons.extend(from_items(asked, &all, ease, ReasonCode::BecauseYouLiked, "Because you liked"));
+    let (behaviour, all) = from_behaviour(asked, item, share_of);
+    if behaviour > 0.0 {
+        reasons.extend(from_items(asked, &all, behaviour, ReasonCode::BecauseYouLiked, "Because you liked"));
         // The rest of what spoke for it came over the tastes: by items that stand for them.
-        let carried = ease * share(&all, |contribution| contribution.source.is_none());
+        let carried = behaviour * share(&all, |contribution| contribution.source.is_none());
         if carried > 0.0 {
             let text = "Goes with what people of these tastes choose".to_owned();
             reasons.push(Reason { code: ReasonCode::MatchesTaste, text, evidence: Vec::new(), weight: carried });
@@ -65,6 +66,29 @@ pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts) -> Vec<
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     reasons.truncate(REASONS);
     reasons
+}
+
+/// The share of the scorers that learn from behaviour, and what each item of the history contributed to it, largest first.
+fn from_behaviour(asked: &Asked<'_>, item: ItemIndex, share_of: impl Fn(usize) -> f32) -> (f32, Vec<Contribution>) {
+    let (mut sum, mut amounts) = (0.0, BTreeMap::<Option<ItemIndex>, f32>::new());
+    for scorer in (0..SCORERS.len()).filter(|&scorer| scorer != POPULARITY && scorer != CONTENT) {
+        let part = share_of(scorer);
+        if part <= 0.0 {
+            continue;
+        }
+        sum += part;
+        let contributions =
+            with_scorer(asked.model, scorer, |scorer| scorer.contributions(asked.catalogue, asked.profile, item));
+        let contributions = contributions.unwrap_or_default();
+        let positive: f32 = contributions.iter().map(|contribution| contribution.amount.max(0.0)).sum();
+        for contribution in contributions.iter().filter(|contribution| contribution.amount > 0.0) {
+            *amounts.entry(contribution.source).or_default() += part * contribution.amount / positive;
+        }
+    }
+    let mut all: Vec<Contribution> =
+        amounts.into_iter().map(|(source, amount)| Contribution { source, amount }).collect();
+    all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+    (sum, all)
 }
 
 /// The share of all positive contributions that those picked have.

@@ -4,10 +4,10 @@ use crate::domain::{Domain, ItemId, RankedItem};
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
-use super::blend::SliceBlend;
+use super::blend::{PersonBlend, squash, weighted};
 use super::catalogue::Catalogue;
-use super::pipeline::{blended, features, slice_blend};
-use super::scorers::Profile;
+use super::pipeline::{features, person_blend};
+use super::scorers::{CONTENT, EASE, Profile};
 use super::top_k::top_k;
 
 /// The nearest neighbours of an item, in `domains`, by content and EASE in equal parts; never the item itself. `None` when the catalogue
@@ -29,10 +29,12 @@ pub fn similar(
             .copied()
             .filter(|&other| other != index && catalogue.is_available(other))
             .collect();
-        let mut features = features(catalogue, model, &profile, &items);
-        features[0] = None;
-        let blend = SliceBlend { weights: [0.0, 0.5, 0.5], ..slice_blend(catalogue, model, &profile, domain) };
-        let scores: Vec<f32> = (0..items.len()).map(|at| blended(&features, at, &blend).iter().sum()).collect();
+        let wanted = std::array::from_fn(|scorer| scorer == CONTENT || scorer == EASE);
+        let features = features(catalogue, model, &profile, &items, &wanted);
+        let weights = wanted.map(|wanted| if wanted { 0.5 } else { 0.0 });
+        let blend = PersonBlend { weights, level: 1.0, ..person_blend(catalogue, model, &profile, domain) };
+        let sums = weighted(&features, &blend.coefficients(&features), 0..items.len());
+        let scores: Vec<f32> = sums.iter().map(|&sum| if sum > 0.0 { squash(sum) } else { 0.0 }).collect();
         let best = top_k(catalogue, &items, &scores, limit).into_iter().filter(|&at| scores[at] > 0.0);
         let list = best.filter_map(|at| {
             Some(RankedItem {

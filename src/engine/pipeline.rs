@@ -4,14 +4,14 @@ use crate::domain::{Behaviour, Degradation, Domain, ModelRef, Query, RankedItem,
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
-use super::blend::{HistorySlice, SliceBlend};
+use super::blend::{Blend, Features, PersonBlend, squash, weighted};
 use super::catalogue::Catalogue;
 use super::explain::{self, Asked};
 use super::fold_in;
 use super::rerank::diversity;
 use super::retrieve::{self, Hidden};
 use super::scorers::content::Content;
-use super::scorers::{Profile, Scorer};
+use super::scorers::{ByScorer, CONTENT, ITEM_TO_ITEM, POPULARITY, Profile, SCORERS, Scorer};
 use super::settings::InteractionSettings;
 use super::taste_match::{self, ListTastes};
 use super::tastes;
@@ -20,31 +20,28 @@ use super::top_k::top_k;
 pub use super::neighbours::similar;
 
 /// Names that `model` in a request may have, the hybrid first.
-pub const MODEL_NAMES: [&str; 4] = ["hybrid", "ease", "content", "popularity"];
+pub const MODEL_NAMES: [&str; SCORERS.len() + 1] = [
+    "hybrid",
+    "ease",
+    "ials",
+    "graph_filter",
+    "item_knn_cosine",
+    "item_knn_tf_idf",
+    "item_knn_bm25",
+    "content",
+    "popularity",
+];
 
-/// Places of the scorers in [`Features`] and [`SliceBlend`].
-const POPULARITY: usize = 0;
-const CONTENT: usize = 1;
-const EASE: usize = 2;
-
-/// Raw scores of popularity, content and EASE, by candidate; `None` where a scorer abstains.
-pub type Features = [Option<Vec<f32>>; 3];
-
-/// How one candidate's relevance came about.
+/// How one candidate's relevance came about: what the scorers and the tastes said, both within 0 to 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Parts {
-    /// The weighted, normalised scores of popularity, content and EASE.
-    pub scorers: [f32; 3],
+    pub scorers: f32,
     pub tastes: f32,
 }
 
 impl Parts {
-    fn blended(&self) -> f32 {
-        self.scorers.iter().sum()
-    }
-
     pub(super) fn total(&self) -> f32 {
-        (self.blended() + self.tastes).clamp(0.0, 1.0)
+        (self.scorers + self.tastes).clamp(0.0, 1.0)
     }
 }
 
@@ -74,15 +71,21 @@ pub fn recommend(
         candidates.extend(retrieve::candidates(catalogue, query, &hidden, domain));
         ranges.push(start..candidates.len());
     }
-    let features = features(catalogue, model, &profile, &candidates);
-    let lists = query.domains.iter().zip(ranges).map(|(domain, range)| {
+    let rankers: Vec<Ranker> = query
+        .domains
+        .iter()
+        .map(|domain| Ranker::named(query.model.as_deref(), person_blend(catalogue, model, &profile, domain)))
+        .collect();
+    let wanted = std::array::from_fn(|scorer| rankers.iter().any(|ranker| ranker.wants(scorer)));
+    let features = features(catalogue, model, &profile, &candidates, &wanted);
+    let lists = query.domains.iter().zip(ranges).zip(&rankers).map(|((domain, range), ranker)| {
         let tastes = ListTastes::new(catalogue, &profile.tastes, &matched, domain);
         let list = List { catalogue, items: &candidates[range.clone()], tastes };
-        let blend = slice_blend(catalogue, model, &profile, domain);
-        let ranker = Ranker::named(query.model.as_deref(), &features, &blend);
-        let parts: Vec<Parts> = range.map(|at| ranker.parts(at, candidates[at], &list.tastes)).collect();
+        let coefficients = ranker.coefficients(&features);
+        let parts = ranker.parts(&list, &coefficients, weighted(&features, &coefficients, range.clone()));
         let asked = query.explain.then_some(Asked { catalogue, model, profile: &profile, tastes: &list.tastes });
-        (domain.clone(), list.ranked(&parts, query.limit, query.diversity, asked.as_ref()))
+        let said = Said { features: &features, coefficients, start: range.start };
+        (domain.clone(), list.ranked(&parts, query.limit, query.diversity, asked.as_ref(), &said))
     });
     let lists = lists.collect();
 
@@ -101,87 +104,118 @@ pub fn recommend(
     Recommendation { model, lists, unmatched, degraded }
 }
 
-/// The raw scores that the blend is fitted on and served with.
+/// The raw scores that the blend is fitted on and served with, of the scorers that are wanted.
 #[must_use]
-pub fn features(catalogue: &Catalogue, model: Option<&BoundModel>, profile: &Profile, items: &[ItemIndex]) -> Features {
+pub fn features(
+    catalogue: &Catalogue,
+    model: Option<&BoundModel>,
+    profile: &Profile,
+    items: &[ItemIndex],
+    wanted: &ByScorer<bool>,
+) -> Features {
     let run = |scorer: &dyn Scorer| {
         let mut out = vec![0.0; items.len()];
         scorer.score(catalogue, profile, items, &mut out).then_some(out)
     };
-    [model.and_then(|model| run(&model.popularity())), run(&Content), model.and_then(|model| run(&model.ease()))]
+    std::array::from_fn(|scorer| {
+        if !wanted[scorer] {
+            return None;
+        }
+        with_scorer(model, scorer, run).flatten()
+    })
 }
 
-/// The slice that a person is in, for one domain.
+/// Calls `with` the scorer at this place of [`SCORERS`]; `None` when it is part of a model and there is none.
+pub(super) fn with_scorer<T>(
+    model: Option<&BoundModel>,
+    scorer: usize,
+    with: impl FnOnce(&dyn Scorer) -> T,
+) -> Option<T> {
+    let name = SCORERS[scorer];
+    match name {
+        "content" => Some(with(&Content)),
+        "popularity" => model.map(|model| with(&model.popularity())),
+        "ials" => model.map(|model| with(&model.als())),
+        _ => {
+            let place = ITEM_TO_ITEM.iter().position(|other| *other == name)?;
+            model.map(|model| with(&model.item_to_item(place)))
+        }
+    }
+}
+
+/// How many items of a domain are in the history, and whether anything else is known: items of other domains, or tastes.
 #[must_use]
-pub fn slice_of(catalogue: &Catalogue, profile: &Profile, domain: &Domain) -> HistorySlice {
+pub fn known_of(catalogue: &Catalogue, profile: &Profile, domain: &Domain) -> (usize, bool) {
     let of_domain = |(index, _): &&(ItemIndex, f32)| catalogue.get(*index).is_some_and(|item| item.domain == *domain);
     let items = profile.history.iter().filter(of_domain).count();
-    HistorySlice::of(items, !profile.history.is_empty() || !profile.pseudo_history.is_empty())
+    (items, profile.history.len() > items || !profile.pseudo_history.is_empty())
 }
 
-pub(super) fn slice_blend(
+pub(super) fn person_blend(
     catalogue: &Catalogue,
     model: Option<&BoundModel>,
     profile: &Profile,
     domain: &Domain,
-) -> SliceBlend {
-    let slice = slice_of(catalogue, profile, domain);
-    model.map_or_else(|| SliceBlend::unfitted(slice), |model| model.blend().of(domain, slice))
+) -> PersonBlend {
+    let (items, elsewhere) = known_of(catalogue, profile, domain);
+    let unfitted = Blend::default();
+    model.map_or(&unfitted, BoundModel::blend).of(domain, items, elsewhere)
 }
 
-/// Weighted, normalised scores of one candidate; the weights of scorers that abstain go to the others.
-#[must_use]
-pub fn blended(features: &Features, at: usize, blend: &SliceBlend) -> [f32; 3] {
-    let heard: f32 = (0..3).filter(|&scorer| features[scorer].is_some()).map(|scorer| blend.weights[scorer]).sum();
-    std::array::from_fn(|scorer| match &features[scorer] {
-        Some(scores) if heard > 0.0 => blend.weights[scorer] / heard * blend.normalised(scorer, scores[at]),
-        // Only scorers without weight have something to say: better that than nothing.
-        Some(scores) => blend.normalised(scorer, scores[at]) / 3.0,
-        None => 0.0,
-    })
-}
-
-/// The scorers that a request wants, and how their scores become one.
-struct Ranker<'a> {
-    features: &'a Features,
-    blend: &'a SliceBlend,
+/// The scorers that a request wants for one list, and how their scores become one.
+struct Ranker {
+    blend: PersonBlend,
     /// One scorer alone; `None` for the hybrid.
     alone: Option<usize>,
-    /// Whether tastes count by themselves, beside the scorers.
-    hears_tastes: bool,
 }
 
-impl<'a> Ranker<'a> {
-    fn named(name: Option<&str>, features: &'a Features, blend: &'a SliceBlend) -> Self {
-        let alone = match name {
-            Some("popularity") => Some(POPULARITY),
-            Some("content") => Some(CONTENT),
-            Some("ease") => Some(EASE),
-            _ => None,
-        };
-        let hears_tastes = alone.is_none_or(|scorer| scorer == CONTENT);
-        // Alone, a scorer that has nothing to say leaves the word to popularity.
-        let alone = alone.map(|scorer| if features[scorer].is_some() { scorer } else { POPULARITY });
-        Self { features, blend, alone, hears_tastes }
+impl Ranker {
+    fn named(name: Option<&str>, blend: PersonBlend) -> Self {
+        let alone = name.and_then(|name| SCORERS.iter().position(|scorer| *scorer == name));
+        Self { blend: alone.map_or(blend, |scorer| blend.alone(scorer)), alone }
     }
 
-    fn parts(&self, at: usize, item: ItemIndex, tastes: &ListTastes<'_>) -> Parts {
-        let mut parts = Parts::default();
+    /// Popularity and content are always asked, for when all others abstain.
+    fn wants(&self, scorer: usize) -> bool {
+        self.blend.weights[scorer] > 0.0 || scorer == POPULARITY || (self.alone.is_none() && scorer == CONTENT)
+    }
+
+    fn coefficients(&self, features: &Features) -> ByScorer<f32> {
         match self.alone {
-            None => parts.scorers = blended(self.features, at, self.blend),
-            Some(scorer) => {
-                if let Some(scores) = &self.features[scorer] {
-                    parts.scorers[scorer] = self.blend.normalised(scorer, scores[at]);
-                }
-            }
+            // Alone, a scorer that has nothing to say leaves the word to popularity.
+            Some(scorer) if features[scorer].is_none() => self.blend.alone(POPULARITY).coefficients(features),
+            _ => self.blend.coefficients(features),
         }
-        if self.hears_tastes && tastes.share > 0.0 {
-            for score in &mut parts.scorers {
-                *score *= 1.0 - tastes.share;
-            }
-            parts.tastes = tastes.share * tastes.score(item);
-        }
-        parts
+    }
+
+    /// Tastes count by themselves beside the hybrid and content.
+    fn parts(&self, list: &List<'_>, coefficients: &ByScorer<f32>, sums: Vec<f32>) -> Vec<Parts> {
+        let hears_tastes = self.alone.is_none_or(|scorer| scorer == CONTENT);
+        let share = if hears_tastes { list.tastes.share } else { 0.0 };
+        let heard = coefficients.iter().any(|coefficient| *coefficient > 0.0);
+        let part = |(sum, &item): (f32, &ItemIndex)| {
+            let tastes = if share > 0.0 { share * list.tastes.score(item) } else { 0.0 };
+            Parts { scorers: if heard { (1.0 - share) * squash(sum) } else { 0.0 }, tastes }
+        };
+        sums.into_iter().zip(list.items).map(part).collect()
+    }
+}
+
+/// What the scorers said of the candidates of a list, which begin at `start` of the features.
+pub(super) struct Said<'a> {
+    features: &'a Features,
+    coefficients: ByScorer<f32>,
+    start: usize,
+}
+
+impl Said<'_> {
+    /// By scorer: the share of all that spoke for a candidate of the list.
+    fn shares(&self, at: usize) -> ByScorer<f32> {
+        let parts: ByScorer<f32> = std::array::from_fn(|scorer| {
+            self.features[scorer].as_ref().map_or(0.0, |scores| self.coefficients[scorer] * scores[self.start + at])
+        });
+        let total: f32 = parts.iter().filter(|part| **part > 0.0).sum();
+        parts.map(|part| if total > 0.0 { part.max(0.0) / total } else { 0.0 })
     }
 }
 
@@ -193,7 +227,14 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn ranked(&self, parts: &[Parts], limit: usize, diversity: f32, asked: Option<&Asked<'_>>) -> Vec<RankedItem> {
+    fn ranked(
+        &self,
+        parts: &[Parts],
+        limit: usize,
+        diversity: f32,
+        asked: Option<&Asked<'_>>,
+        said: &Said<'_>,
+    ) -> Vec<RankedItem> {
         // With diversity, the re-ranker chooses from somewhat more than it returns.
         let wanted = if diversity > 0.0 { limit * 3 + 50 } else { limit };
         let totals: Vec<f32> = parts.iter().map(Parts::total).collect();
@@ -205,14 +246,16 @@ impl List<'_> {
                 return parts.total();
             }
             let met = worth.iter().enumerate().map(|(taste, worth)| worth * self.tastes.met(taste, item));
-            (parts.blended() + self.tastes.share * taste_match::combined(met)).clamp(0.0, 1.0)
+            (parts.scorers + self.tastes.share * taste_match::combined(met)).clamp(0.0, 1.0)
         };
         let met = |at: usize, taste: usize| self.tastes.met(taste, self.items[pool[at]]);
         let similar = |a: usize, b: usize| content.similarity(self.items[pool[a]], self.items[pool[b]]);
         let picked = diversity::select(pool.len(), limit, diversity, self.tastes.len(), relevance, met, similar);
         let ranked = picked.into_iter().filter_map(|(at, score)| {
             let index = self.items[pool[at]];
-            let reasons = asked.map_or_else(Vec::new, |asked| explain::reasons(asked, index, &parts[pool[at]]));
+            let explained =
+                |asked: &Asked<'_>| explain::reasons(asked, index, &parts[pool[at]], &said.shares(pool[at]));
+            let reasons = asked.map_or_else(Vec::new, explained);
             Some(RankedItem { item: self.catalogue.get(index)?.clone(), score, reasons })
         });
         ranked.collect()

@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use crate::domain::InteractionKind;
 
+use super::scorers::implicit_als::AlsSettings;
+
 /// What one kind of interaction says.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
@@ -59,4 +61,9 @@ pub struct EngineSettings {
     pub ease_max_items: usize,
     pub ease_min_users: usize,
     pub ease_keep_per_item: usize,
+    pub ease_side_weight: f32,
+    pub graph_rank: usize,
+    pub graph_alpha: f32,
+    pub item_knn_neighbours: usize,
+    pub ials: AlsSettings,
 }

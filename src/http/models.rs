@@ -109,6 +109,8 @@ pub fn training_settings(config: &Config) -> TrainingSettings {
         validation_max_users: config.training.validation_max_users,
         keep_versions: config.training.keep_versions,
         models_dir: config.models_dir(),
+        tune: None,
+        max_memory_mib: config.training.max_memory_mib,
     }
 }
 

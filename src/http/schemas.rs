@@ -10,7 +10,7 @@ use crate::domain::{Domain, InteractionKind};
 const ONE_LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
 /// No control characters but tab and the ends of lines.
 const LINES: &str = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$";
-const DAY: &str = "^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$";
+const DAY: &str = "^(?!0000)[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$";
 
 /// The schema of an id.
 pub fn id() -> Value {
@@ -266,7 +266,7 @@ fn item_patch(domains: &[Domain]) -> Value {
     let values = json!({"oneOf": [text(1, 200), list(text(1, 200), item::MAX_LABELS), {"type": "null"}]});
     let mut schema = object(&[], item_fields(domains, values));
     let properties = &mut schema["properties"];
-    for name in ["id", "domain", "title", "available"] {
+    for name in ["id", "domain", "title"] {
         properties[name] = with_null(or_null(properties[name].clone()));
     }
     schema

@@ -1,24 +1,31 @@
 //! Training: load, split, fit, evaluate, publish.
 
 mod blending;
+pub mod experiment;
+mod fitting;
+mod hold_out;
 mod job;
 mod load;
+mod memory;
+mod stacking;
+mod tuning;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{Domain, ItemId};
+use crate::domain::Domain;
 use crate::engine::artifact::{ArtifactError, FORMAT, Manifest, Metrics, Model};
 use crate::engine::blend::Blend;
-use crate::engine::dataset::Dataset;
-use crate::engine::scorers::ease::{self, EaseError};
-use crate::engine::scorers::popularity;
+use crate::engine::scorers::ease::EaseError;
+use crate::engine::scorers::implicit_als::AlsError;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::store::{Store, StoreError};
 
+use fitting::{Columns, fit_scorers};
 pub use job::start_job;
 use load::{Loaded, load};
 
@@ -32,7 +39,15 @@ pub enum TrainingError {
     #[error(transparent)]
     Ease(#[from] EaseError),
     #[error(transparent)]
+    Als(#[from] AlsError),
+    #[error(transparent)]
     Artifact(#[from] ArtifactError),
+    #[error("the future is in what is to be trained on: {0}")]
+    Leak(String),
+    #[error("the training does not fit into memory: {0}")]
+    TooLarge(String),
+    #[error("the split cannot be read: {0}")]
+    Split(String),
     #[error("the training was cut off: {0}")]
     Interrupted(String),
 }
@@ -48,6 +63,10 @@ pub struct TrainingSettings {
     pub validation_max_users: usize,
     pub keep_versions: usize,
     pub models_dir: PathBuf,
+    /// Search for hyper-parameters first, for so long at most.
+    pub tune: Option<Duration>,
+    /// Refuse a training that takes more memory; 0: more than the machine has left.
+    pub max_memory_mib: u64,
 }
 
 /// Where training tells how far it is: a phase, and 0 to 1 over all phases.
@@ -68,7 +87,7 @@ pub async fn train(
     let loaded = load(store.as_ref(), &settings).await?;
     let (fitting, report) = (settings.clone(), Arc::clone(&progress));
     let manifest = tokio::task::spawn_blocking(move || {
-        let model = fit(loaded, &fitting, now, report.as_ref())?;
+        let model = fit(&loaded, &fitting, now, report.as_ref())?;
         report("publish", 0.97);
         Ok::<_, TrainingError>(model.publish(&fitting.models_dir)?)
     })
@@ -89,7 +108,7 @@ pub async fn train(
 /// # Errors
 /// [`TrainingError::NothingToTrainOn`], [`TrainingError::Ease`].
 fn fit(
-    loaded: Loaded,
+    loaded: &Loaded,
     settings: &TrainingSettings,
     now: Timestamp,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
@@ -98,64 +117,25 @@ fn fit(
         let message = format!("{} items, {} interactions", loaded.items.len(), loaded.data.items.len());
         return Err(TrainingError::NothingToTrainOn(message));
     }
-    let columns = Columns::choose(&loaded, settings);
-    let (blend, metrics) = blending::fit(&loaded, &columns, settings, progress)?;
-    progress("fit ease", 0.75);
-    let data = columns.apply(&loaded.data);
-    let weights = ease::fit(&data, columns.covered, settings.engine.ease_lambda, settings.engine.ease_keep_per_item)?;
-    Ok(Model {
-        manifest: manifest(&loaded, settings, now, blend, metrics),
-        item_ids: columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect(),
-        popularity: columns.popularity(&loaded, &loaded.popularity),
-        ease: weights,
-    })
-}
-
-/// The order of the model's columns: the items that EASE covers first, then the others, each group by id.
-struct Columns {
-    /// By column: the item's place in [`Loaded::items`].
-    order: Vec<u32>,
-    /// By the item's place: its column.
-    column: Vec<u32>,
-    /// How many columns EASE covers.
-    covered: usize,
-}
-
-impl Columns {
-    fn choose(loaded: &Loaded, settings: &TrainingSettings) -> Self {
-        let supporters = loaded.data.supporters();
-        let mut covered: Vec<u32> = (0..loaded.items.len() as u32)
-            .filter(|&item| supporters[item as usize] as usize >= settings.engine.ease_min_users.max(1))
-            .collect();
-        covered.sort_by_key(|&item| (std::cmp::Reverse(supporters[item as usize]), item));
-        covered.truncate(settings.engine.ease_max_items);
-        covered.sort_unstable();
-        let mut order = covered.clone();
-        order.extend((0..loaded.items.len() as u32).filter(|item| covered.binary_search(item).is_err()));
-        let mut column = vec![0; order.len()];
-        for (place, &item) in order.iter().enumerate() {
-            column[item as usize] = place as u32;
-        }
-        Self { order, column, covered: covered.len() }
+    memory::check(loaded, &Columns::choose(loaded, settings), settings)?;
+    let (mut settings, mut tuning, mut done) = (settings.clone(), None, 0.0);
+    if let Some(budget) = settings.tune {
+        done = 0.6;
+        let tuned = tuning::tune(loaded, &settings, budget, &|phase, part| progress(phase, done * part))?;
+        settings.engine = tuned.engine.clone();
+        tuning = Some(tuned);
     }
-
-    /// The data in columns.
-    fn apply(&self, data: &Dataset) -> Dataset {
-        let mut out = Dataset::new(self.order.len());
-        for user in 0..data.users() {
-            let (items, strengths) = data.row(user);
-            let mut row: Vec<(u32, f32)> =
-                items.iter().zip(strengths).map(|(&item, &strength)| (self.column[item as usize], strength)).collect();
-            out.push(&mut row);
-        }
-        out
+    let progress = |phase: &str, part: f32| progress(phase, done + (1.0 - done) * part);
+    let columns = Columns::choose(loaded, &settings);
+    let (blend, metrics) = blending::fit(loaded, &columns, &settings, &progress)?;
+    let manifest = manifest(loaded, &settings, now, blend, metrics);
+    let report = |phase: &str, part: f32| progress(phase, 0.6 + 0.35 * part);
+    let mut model = fit_scorers(loaded, &columns, &settings, (&loaded.data, &loaded.times), manifest, &report)?;
+    if let Some(tuned) = tuning {
+        model.manifest.parameters["tuning"] =
+            serde_json::json!({"trials": tuned.trials, "unfinished": tuned.unfinished});
     }
-
-    fn popularity(&self, loaded: &Loaded, sums: &[f32]) -> Vec<f32> {
-        let sums: Vec<f32> = self.order.iter().map(|&item| sums[item as usize]).collect();
-        let domains: Vec<u16> = self.order.iter().map(|&item| loaded.domain_of[item as usize]).collect();
-        popularity::normalised(&sums, &domains)
-    }
+    Ok(model)
 }
 
 fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend: Blend, metrics: Metrics) -> Manifest {
@@ -183,6 +163,7 @@ fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend:
         users: loaded.data.users() as u64,
         items: loaded.items.len() as u64,
         interactions: loaded.data.items.len() as u64,
+        als: settings.engine.ials,
         blend,
         checksum: String::new(),
         bytes: 0,
@@ -201,10 +182,4 @@ async fn delete_old(store: &dyn Store, settings: &TrainingSettings) -> Result<()
         }
     }
     Ok(())
-}
-
-/// An item as training needs it.
-#[derive(Debug, Clone)]
-struct TrainingItem {
-    id: ItemId,
 }

@@ -27,4 +27,3 @@ mod database;
 mod equality;
 mod models_jobs_keys;
 mod opening;
-mod speed;

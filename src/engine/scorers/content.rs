@@ -173,6 +173,19 @@ impl ContentIndex {
         self.vectors.get(item.0 as usize).map_or((&[], 0.0), |(vector, length)| (vector, *length))
     }
 
+    /// The terms of an item with field weights times idf, of length 1; empty for an item without terms. Terms that over a third of the
+    /// items bear are left out: they tell nothing apart and cost most.
+    #[must_use]
+    pub fn unit_terms(&self, item: ItemIndex) -> Vec<(Term, f32)> {
+        let common = self.items / 3;
+        let (vector, _) = self.vector(item);
+        let telling = vector.iter().filter(|&&(term, _)| self.items_of(term).len() <= common.max(1));
+        let mut terms: Vec<(Term, f32)> = telling.map(|&(term, weight)| (term, weight * self.idf(term))).collect();
+        let length = terms.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+        terms.iter_mut().for_each(|(_, weight)| *weight /= length);
+        terms
+    }
+
     /// How alike two items are, 0 to 1: the cosine of their field weights.
     #[must_use]
     pub fn similarity(&self, a: ItemIndex, b: ItemIndex) -> f32 {

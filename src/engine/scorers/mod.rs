@@ -2,11 +2,28 @@
 
 pub mod content;
 pub mod ease;
+pub mod graph_filter;
+pub mod implicit_als;
+pub mod item_knn;
+pub mod item_weights;
 pub mod popularity;
 
 use super::ItemIndex;
 use super::catalogue::Catalogue;
 use super::tastes::TasteProfile;
+
+/// All scorers by name, in the order of features and blends.
+pub const SCORERS: [&str; 8] =
+    ["popularity", "content", "ease", "ials", "graph_filter", "item_knn_cosine", "item_knn_tf_idf", "item_knn_bm25"];
+/// Those that are item-item weights, in the order of [`super::artifact::Model::item_to_item`].
+pub const ITEM_TO_ITEM: [&str; 5] = ["ease", "graph_filter", "item_knn_cosine", "item_knn_tf_idf", "item_knn_bm25"];
+/// Places in [`SCORERS`].
+pub const POPULARITY: usize = 0;
+pub const CONTENT: usize = 1;
+pub const EASE: usize = 2;
+
+/// One number for each scorer.
+pub type ByScorer<T> = [T; SCORERS.len()];
 
 /// What the scorers know of the person who asks: user plus history plus tastes, so fold-in is ordinary scoring.
 #[derive(Debug, Clone, Default)]

@@ -1,23 +1,24 @@
-//! Measurements, not tests of right and wrong: `cargo test --test store speed -- --ignored --nocapture --test-threads 1`.
+//! How fast both stores load, read and append: `cargo bench --bench store`. Postgres is a server of its own, as in the tests.
 
 use std::time::Instant;
 
 use medley::domain::{Event, InteractionKind, UserId};
 
-use crate::database::{Database, event, user};
+#[path = "../tests/store/database.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod database;
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod support;
+
+use database::{Database, event, user};
 
 const PEOPLE: usize = 2_500;
 const EACH: usize = 200;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn sqlite() {
+#[tokio::main]
+async fn main() {
     measure(&Database::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn postgres() {
     measure(&Database::postgres().await).await;
 }
 

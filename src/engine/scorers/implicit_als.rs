@@ -1,0 +1,456 @@
+//! Implicit ALS (Hu, Koren & Volinsky, ICDM 2008) as tuned in "Revisiting the Performance of iALS on Item Recommendation Benchmarks"
+//! (Rendle et al., RecSys 2022).
+//!
+//! Factors `W` of people and `H` of items minimise `Σ_S c(t - w·h)² + α₀ Σ (w·h)² + λ(Σᵤ #ᵤ|wᵤ|² + Σᵢ #ᵢ|hᵢ|²)` with
+//! `#ᵤ = (|Sᵤ| + α₀·items)^ν` (the paper's equations 3 and 8); `t` is 1 for what was liked and 0 for what was not.
+//!
+//! Each row is solved exactly. In the eigenbasis of the other side's Gram matrix, `HᵀH = QΛQᵀ`, all that rows have in common is diagonal:
+//! `D = α₀Λ + λ#`. With `A = C^½ (HᵀQ)_S D^-½`, a row with fewer interactions than dimensions is `D^-½ Aᵀ (AAᵀ + I)⁻¹ C^½t`, the dual form, which costs
+//! `|S|²k` and not `k³`; a longer one is `D^-½ (AᵀA + I)⁻¹ AᵀC^½t`. Folding a person in is one such solve.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt;
+use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
+use faer::{Accum, Mat, MatRef, Par, Side};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::ItemIndex;
+use crate::engine::artifact::Binding;
+use crate::engine::catalogue::Catalogue;
+use crate::engine::dataset::Dataset;
+
+use super::{Contribution, Profile, Scorer};
+
+/// The hyper-parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlsSettings {
+    /// `k`: numbers for each item.
+    pub dimensions: usize,
+    pub epochs: usize,
+    /// λ.
+    pub regularization: f32,
+    /// α₀: how much it counts that something was not taken to.
+    pub unobserved_weight: f32,
+    /// ν: 0 regularises all rows alike, 1 in step with how often they occur.
+    pub frequency_exponent: f32,
+    /// The confidence of an interaction is its strength, brought to a mean of 1 within a person, to this power; 0: all count 1.
+    pub strength_exponent: f32,
+}
+
+impl Default for AlsSettings {
+    fn default() -> Self {
+        Self {
+            dimensions: 64,
+            epochs: 12,
+            regularization: 0.01,
+            unobserved_weight: 0.05,
+            frequency_exponent: 1.0,
+            strength_exponent: 0.5,
+        }
+    }
+}
+
+/// Why the factors could not be fitted.
+#[derive(Debug, thiserror::Error)]
+#[error("the factors of iALS are not finite: raise its regularization")]
+pub struct AlsError;
+
+/// Factors of items in the eigenbasis of their Gram matrix: `factors[i * k..][..k]` are those of column `i`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AlsFactors {
+    /// `k`; 0 when nothing was fitted.
+    pub dimensions: usize,
+    pub factors: Vec<f32>,
+    /// Λ: `k` eigenvalues of the Gram matrix.
+    pub eigenvalues: Vec<f32>,
+}
+
+/// One side's factors in the eigenbasis of their Gram matrix: `k` numbers for each row of the data, one after the other.
+struct Basis {
+    factors: Vec<f32>,
+    eigenvalues: Vec<f32>,
+}
+
+impl Basis {
+    /// Turns factors into the eigenbasis of their Gram matrix.
+    fn of(factors: &Mat<f32>) -> Result<Self, AlsError> {
+        let k = factors.nrows();
+        let mut gram = Mat::<f32>::zeros(k, k);
+        faer::linalg::matmul::matmul(
+            gram.as_mut(),
+            Accum::Replace,
+            factors.as_ref(),
+            factors.transpose(),
+            1.0,
+            Par::rayon(0),
+        );
+        let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| AlsError)?;
+        let eigenvalues = (0..k).map(|d| eigen.S().column_vector()[d].max(0.0)).collect();
+        let mut turned = Mat::<f32>::zeros(k, factors.ncols());
+        faer::linalg::matmul::matmul(
+            turned.as_mut(),
+            Accum::Replace,
+            eigen.U().transpose(),
+            factors.as_ref(),
+            1.0,
+            Par::rayon(0),
+        );
+        let factors = turned.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<f32>>()).collect();
+        Ok(Self { factors, eigenvalues })
+    }
+}
+
+/// One interaction as the solver sees it: the other side's row, confidence and target.
+type Entry = (u32, f32, f32);
+
+/// `D^-½`, by dimension.
+fn shrinkage(eigenvalues: &[f32], unobserved_weight: f32, penalty: f32) -> Vec<f32> {
+    eigenvalues.iter().map(|value| 1.0 / (unobserved_weight * value + penalty).max(1e-12).sqrt()).collect()
+}
+
+/// `Aᵀ`: a column of `k` numbers for each entry. `column(i)` gives the other side's factors in the eigenbasis.
+fn scaled<'a>(entries: &[Entry], shrink: &[f32], column: impl Fn(u32) -> &'a [f32]) -> Mat<f32> {
+    let mut scaled = Mat::<f32>::zeros(shrink.len(), entries.len());
+    for (into, &(other, confidence, _)) in scaled.col_iter_mut().zip(entries) {
+        let root = confidence.sqrt();
+        for ((into, value), shrink) in into.iter_mut().zip(column(other)).zip(shrink) {
+            *into = root * value * shrink;
+        }
+    }
+    scaled
+}
+
+/// The factors of one row; `penalty` is its `λ#`.
+fn solve<'a>(
+    entries: &[Entry],
+    eigenvalues: &[f32],
+    unobserved_weight: f32,
+    penalty: f32,
+    column: impl Fn(u32) -> &'a [f32],
+) -> Vec<f32> {
+    let (k, n) = (eigenvalues.len(), entries.len());
+    if n == 0 {
+        return vec![0.0; k];
+    }
+    let shrink = shrinkage(eigenvalues, unobserved_weight, penalty);
+    let scaled = scaled(entries, &shrink, column);
+    let targets = Mat::from_fn(n, 1, |place, _| entries[place].1.sqrt() * entries[place].2);
+    let out = if n <= k {
+        let mut right = targets;
+        solve_with_unit(scaled.transpose(), scaled.as_ref(), &mut right);
+        scaled.as_ref() * right
+    } else {
+        let mut right = scaled.as_ref() * targets;
+        solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut right);
+        right
+    };
+    shrink.iter().enumerate().map(|(d, shrink)| shrink * out[(d, 0)]).collect()
+}
+
+/// Solves `(LR + I)x = b` in place, `LR` symmetric.
+fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: &mut Mat<f32>) {
+    let size = left.nrows();
+    let mut system = Mat::<f32>::identity(size, size);
+    triangular_matmul(
+        system.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Add,
+        left,
+        BlockStructure::Rectangular,
+        right,
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
+    let mut buffer =
+        MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f32>(size, Par::Seq, faer::Spec::default()));
+    let stack = MemStack::new(&mut buffer);
+    // I plus a positive semi-definite matrix is positive definite; what is not finite is found when all is done.
+    let factored = llt::factor::cholesky_in_place(
+        system.as_mut(),
+        llt::factor::LltRegularization::default(),
+        Par::Seq,
+        stack,
+        faer::Spec::default(),
+    );
+    if factored.is_ok() {
+        llt::solve::solve_in_place(
+            system.as_ref(),
+            b.as_mut(),
+            Par::Seq,
+            MemStack::new(&mut MemBuffer::new(faer::dyn_stack::StackReq::EMPTY)),
+        );
+    } else {
+        b.fill(f32::NAN);
+    }
+}
+
+/// The confidences and targets of a person's strengths: what was liked has the target 1, what was not 0.
+fn entries(items: &[u32], strengths: &[f32], size: usize, exponent: f32) -> Vec<Entry> {
+    let positive = strengths.iter().filter(|&&strength| strength > 0.0);
+    let (sum, count) = positive.fold((0.0, 0.0f32), |(sum, count), &strength| (sum + strength, count + 1.0));
+    let mean = if sum > 0.0 { sum / count } else { 1.0 };
+    let known = items.iter().zip(strengths).filter(|&(&item, &strength)| (item as usize) < size && strength != 0.0);
+    known
+        .map(|(&item, &strength)| {
+            let confidence = (strength.abs() / mean).powf(exponent).clamp(0.05, 20.0);
+            (item, confidence, f32::from(u8::from(strength > 0.0)))
+        })
+        .collect()
+}
+
+/// Fits the factors of the first `size` columns of `data`, from a random start by `seed`.
+///
+/// Memory: `k` numbers for each person and item, twice.
+///
+/// # Errors
+/// [`AlsError`] when the factors run out of all bounds.
+pub fn fit(data: &Dataset, size: usize, settings: &AlsSettings, seed: u64) -> Result<AlsFactors, AlsError> {
+    let k = settings.dimensions.min(size);
+    if k == 0 {
+        return Ok(AlsFactors::default());
+    }
+    let people: Vec<Vec<Entry>> = (0..data.users())
+        .map(|user| {
+            let (items, strengths) = data.row(user);
+            entries(items, strengths, size, settings.strength_exponent)
+        })
+        .collect();
+    let mut of_item: Vec<Vec<Entry>> = vec![Vec::new(); size];
+    for (user, row) in people.iter().enumerate() {
+        for &(item, confidence, target) in row {
+            of_item[item as usize].push((user as u32, confidence, target));
+        }
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let spread = 0.1 / (k as f32).sqrt();
+    // A sum of uniform numbers is close enough to the normal ones of the paper.
+    let mut normal = || (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0;
+    let mut items = Mat::from_fn(k, size, |_, _| spread * normal());
+    for _ in 0..settings.epochs {
+        let users = half_epoch(&people, &Basis::of(&items)?, settings);
+        items = half_epoch(&of_item, &Basis::of(&users)?, settings);
+    }
+    let basis = Basis::of(&items)?;
+    if basis.factors.iter().chain(&basis.eigenvalues).all(|value| value.is_finite()) {
+        Ok(AlsFactors { dimensions: k, factors: basis.factors, eigenvalues: basis.eigenvalues })
+    } else {
+        Err(AlsError)
+    }
+}
+
+/// Solves all rows of one side while the other stands still.
+fn half_epoch(rows: &[Vec<Entry>], other: &Basis, settings: &AlsSettings) -> Mat<f32> {
+    let k = other.eigenvalues.len();
+    let mut out = Mat::<f32>::zeros(k, rows.len());
+    let column = |place: u32| &other.factors[place as usize * k..][..k];
+    out.par_col_iter_mut().zip(rows).for_each(|(into, row)| {
+        let penalty = penalty(row.len(), other.factors.len() / k, settings);
+        let solved = solve(row, &other.eigenvalues, settings.unobserved_weight, penalty, column);
+        for (into, value) in into.iter_mut().zip(solved) {
+            *into = value;
+        }
+    });
+    out
+}
+
+/// `λ#` of a row with so many interactions out of so many.
+fn penalty(interactions: usize, of: usize, settings: &AlsSettings) -> f32 {
+    let frequency = interactions as f32 + settings.unobserved_weight * of as f32;
+    settings.regularization * frequency.powf(settings.frequency_exponent)
+}
+
+impl AlsFactors {
+    /// How many items it covers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.factors.len().checked_div(self.dimensions).unwrap_or(0)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn column(&self, item: u32) -> &[f32] {
+        &self.factors[item as usize * self.dimensions..][..self.dimensions]
+    }
+
+    /// Folds a person in: the factors of a history of columns and strengths. `None` when it knows nothing of the history.
+    #[must_use]
+    pub fn fold_in(&self, history: &[(u32, f32)], settings: &AlsSettings) -> Option<Vec<f32>> {
+        let (items, strengths): (Vec<u32>, Vec<f32>) = history.iter().copied().unzip();
+        let entries = entries(&items, &strengths, self.len(), settings.strength_exponent);
+        if entries.is_empty() {
+            return None;
+        }
+        let penalty = penalty(entries.len(), self.len(), settings);
+        Some(solve(&entries, &self.eigenvalues, settings.unobserved_weight, penalty, |item| self.column(item)))
+    }
+
+    /// The predicted preference of a person for one column.
+    #[must_use]
+    pub fn predict(&self, person: &[f32], item: u32) -> f32 {
+        dot(person, self.column(item))
+    }
+
+    /// The first thing that is wrong with its shape, for an artifact that was read.
+    #[must_use]
+    pub fn fault(&self, items: usize) -> Option<&'static str> {
+        let rules = [
+            (self.eigenvalues.len() == self.dimensions, "dimensions and eigenvalues differ"),
+            (self.factors.len() == self.len() * self.dimensions, "factors and dimensions differ"),
+            (self.len() <= items, "more items are covered than there are"),
+            (self.factors.iter().chain(&self.eigenvalues).all(|value| value.is_finite()), "a factor is not a number"),
+        ];
+        rules.into_iter().find_map(|(holds, reason)| (!holds).then_some(reason))
+    }
+}
+
+/// The scalar product in eight lanes, which the compiler turns into vector instructions.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+/// iALS over the items of a catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct ImplicitAls<'a> {
+    pub factors: &'a AlsFactors,
+    pub settings: &'a AlsSettings,
+    pub binding: &'a Binding,
+}
+
+impl ImplicitAls<'_> {
+    fn person(&self, profile: &Profile) -> Option<Vec<f32>> {
+        let columns = self.binding.columns_of(profile);
+        let history: Vec<(u32, f32)> = columns.into_iter().map(|(column, strength, _)| (column, strength)).collect();
+        self.factors.fold_in(&history, self.settings)
+    }
+}
+
+impl Scorer for ImplicitAls<'_> {
+    fn score(&self, _: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
+        let Some(person) = self.person(profile) else { return false };
+        for (item, out) in items.iter().zip(out) {
+            let column = self.binding.column(*item).filter(|&column| (column as usize) < self.factors.len());
+            *out = column.map_or(0.0, |column| self.factors.predict(&person, column));
+        }
+        true
+    }
+
+    /// The prediction is linear in the targets of the history (Hu et al. 2008, section 5): with `y = (AᵀA + I)⁻¹ D^-½h`, item `j` of the history
+    /// adds `c_j^½ t_j (A_j · y)`.
+    fn contributions(&self, _: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
+        let Some(to) = self.binding.column(item).filter(|&to| (to as usize) < self.factors.len()) else {
+            return Vec::new();
+        };
+        let mut known = self.binding.columns_of(profile);
+        known.retain(|&(column, strength, _)| (column as usize) < self.factors.len() && strength != 0.0);
+        let (items, strengths): (Vec<u32>, Vec<f32>) = known.iter().map(|&(column, s, _)| (column, s)).unzip();
+        let entries = entries(&items, &strengths, self.factors.len(), self.settings.strength_exponent);
+        let penalty = penalty(entries.len(), self.factors.len(), self.settings);
+        let shrink = shrinkage(&self.factors.eigenvalues, self.settings.unobserved_weight, penalty);
+        let scaled = scaled(&entries, &shrink, |item| self.factors.column(item));
+        let wanted = self.factors.column(to);
+        let mut y = Mat::from_fn(shrink.len(), 1, |d, _| shrink[d] * wanted[d]);
+        solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut y);
+        let amounts = scaled.transpose() * y;
+        let part = |(place, &(_, _, source)): (usize, &(u32, f32, ItemIndex))| Contribution {
+            source: profile.history.iter().any(|&(known, _)| known == source).then_some(source),
+            amount: entries[place].1.sqrt() * entries[place].2 * amounts[(place, 0)],
+        };
+        let mut parts: Vec<Contribution> = known.iter().enumerate().map(part).collect();
+        parts.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: AlsSettings = AlsSettings {
+        dimensions: 4,
+        epochs: 12,
+        regularization: 0.05,
+        unobserved_weight: 0.1,
+        frequency_exponent: 0.5,
+        strength_exponent: 0.0,
+    };
+
+    fn data() -> Dataset {
+        let mut data = Dataset::new(6);
+        for _ in 0..6 {
+            data.push(&mut [(0, 1.0), (1, 1.0), (2, 1.0)]);
+            data.push(&mut [(3, 1.0), (4, 1.0), (5, -1.0)]);
+        }
+        data.push(&mut [(0, 1.0), (4, 1.0)]);
+        data
+    }
+
+    #[test]
+    fn primal_and_dual_solve_the_normal_equations() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let others: Vec<Vec<f32>> = (0..9).map(|_| (0..4).map(|_| random.random::<f32>() - 0.5).collect()).collect();
+        let eigenvalues = [0.1, 0.5, 1.0, 2.0];
+        for n in [1, 3, 4, 9] {
+            let entries: Vec<Entry> =
+                (0..n).map(|i| (i, 0.5 + i as f32 / 4.0, f32::from(u8::from(i % 3 != 1)))).collect();
+            let x = solve(&entries, &eigenvalues, 0.3, 0.2, |i| &others[i as usize]);
+            for d in 0..4 {
+                let diagonal = 0.3 * eigenvalues[d] + 0.2;
+                let left: f32 = entries
+                    .iter()
+                    .map(|&(i, c, t)| {
+                        let row = &others[i as usize];
+                        c * row[d] * (dot(row, &x) - t)
+                    })
+                    .sum();
+                assert!((left + diagonal * x[d]).abs() < 1e-4, "n = {n}, d = {d}: {left} {x:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_are_found_and_what_was_disliked_is_not_predicted() {
+        let factors = fit(&data(), 6, &SETTINGS, 3).unwrap();
+        let person = factors.fold_in(&[(0, 1.0), (1, 1.0)], &SETTINGS).unwrap();
+        assert!(factors.predict(&person, 2) > factors.predict(&person, 3) + 0.2);
+        let other = factors.fold_in(&[(3, 1.0)], &SETTINGS).unwrap();
+        assert!(factors.predict(&other, 4) > 0.3 && factors.predict(&other, 5) < 0.1);
+        assert_eq!(factors, fit(&data(), 6, &SETTINGS, 3).unwrap(), "the same seed gives the same factors");
+        assert_eq!(factors.fold_in(&[], &SETTINGS), None);
+    }
+
+    #[test]
+    fn an_epoch_lowers_the_loss() {
+        let loss = |epochs: usize| {
+            let factors = fit(&data(), 6, &AlsSettings { epochs, ..SETTINGS }, 3).unwrap();
+            let mut sum = 0.0;
+            for user in 0..data().users() {
+                let data = data();
+                let (items, strengths) = data.row(user);
+                let history: Vec<(u32, f32)> = items.iter().copied().zip(strengths.iter().copied()).collect();
+                let person = factors.fold_in(&history, &SETTINGS).unwrap();
+                sum += history
+                    .iter()
+                    .map(|&(i, s)| (f32::from(u8::from(s > 0.0)) - factors.predict(&person, i)).powi(2))
+                    .sum::<f32>();
+            }
+            sum
+        };
+        assert!(loss(8) < loss(1));
+    }
+}

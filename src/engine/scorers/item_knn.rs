@@ -1,0 +1,116 @@
+//! Item-kNN: items that the same people take to (Sarwar et al., WWW 2001), with the weightings of information retrieval.
+//!
+//! Two items are as similar as their columns of the user-item matrix. Cosine: the columns as they are, brought to length 1. TF-IDF: each strength `x`
+//! counts `√x · ln(N / (1 + nᵤ))` first, so that people who take to everything say less. BM25 (Robertson & Walker 1994, equation 3):
+//! `x·(K₁ + 1) / (K₁·(1 - B + B·|i|/avg) + x) · idfᵤ`, not brought to length 1, so that what many share stays ahead.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::dataset::Dataset;
+
+use super::item_weights::{ItemWeights, gram_rows};
+
+/// How the user-item matrix is weighed before columns are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    Cosine,
+    TfIdf,
+    Bm25,
+}
+
+/// BM25's saturation of strengths and its normalisation by how much an item is used.
+const K1: f32 = 1.2;
+const B: f32 = 0.2;
+
+/// The `neighbours` most similar items of each of the first `size` columns of `data`. Only what people are for counts: a strength that is not
+/// positive is left out. See [`gram_rows`] for time and memory.
+#[must_use]
+pub fn fit(data: &Dataset, size: usize, weighting: Weighting, neighbours: usize) -> ItemWeights {
+    let weighed = weigh(data, size, weighting);
+    let mut lengths = vec![0.0f32; size];
+    for (&item, &value) in weighed.items.iter().zip(&weighed.strengths) {
+        lengths[item as usize] += value * value;
+    }
+    for length in &mut lengths {
+        *length = length.sqrt();
+    }
+    let rows = gram_rows(&weighed, size, |row, gram| {
+        let alike = |other: usize, product: f32| match weighting {
+            Weighting::Bm25 => product,
+            Weighting::Cosine | Weighting::TfIdf => product / (lengths[row] * lengths[other]).max(f32::MIN_POSITIVE),
+        };
+        let others = gram.columns.iter().copied().filter(|&other| other as usize != row);
+        let mut row: Vec<(u32, f32)> =
+            others.map(|other| (other, alike(other as usize, gram.values[other as usize]))).collect();
+        row.retain(|&(_, weight)| weight > 0.0);
+        if neighbours > 0 && row.len() > neighbours {
+            row.select_nth_unstable_by(neighbours, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            row.truncate(neighbours);
+        }
+        row
+    });
+    ItemWeights::from_rows(rows, neighbours)
+}
+
+fn weigh(data: &Dataset, size: usize, weighting: Weighting) -> Dataset {
+    let mut use_of = vec![0.0f32; size];
+    for (&item, &strength) in data.items.iter().zip(&data.strengths) {
+        if let Some(sum) = use_of.get_mut(item as usize) {
+            *sum += strength.max(0.0);
+        }
+    }
+    let average = (use_of.iter().sum::<f32>() / size.max(1) as f32).max(f32::MIN_POSITIVE);
+    let people = data.users() as f32;
+    let mut out = Dataset::new(size);
+    for user in 0..data.users() {
+        let (items, strengths) = data.row(user);
+        let liked = items.iter().zip(strengths).filter(|&(&item, &strength)| strength > 0.0 && (item as usize) < size);
+        let mut row: Vec<(u32, f32)> = liked.map(|(&item, &strength)| (item, strength)).collect();
+        // Twice everybody, so that who takes to as much as there are people still says something.
+        let idf = (2.0 * people.max(1.0) / (1.0 + row.len() as f32)).ln().max(0.1);
+        for (item, value) in &mut row {
+            *value = match weighting {
+                Weighting::Cosine => *value,
+                Weighting::TfIdf => value.sqrt() * idf,
+                Weighting::Bm25 => {
+                    let length = 1.0 - B + B * use_of[*item as usize] / average;
+                    *value * (K1 + 1.0) / (K1 * length + *value) * idf
+                }
+            };
+        }
+        out.push(&mut row);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data() -> Dataset {
+        let mut data = Dataset::new(4);
+        data.push(&mut [(0, 1.0), (1, 1.0)]);
+        data.push(&mut [(0, 1.0), (1, 1.0), (2, 1.0)]);
+        data.push(&mut [(2, 1.0), (3, -1.0)]);
+        data
+    }
+
+    #[test]
+    fn cosine_by_hand() {
+        let weights = fit(&data(), 4, Weighting::Cosine, 0);
+        assert!((weights.weight(0, 1) - 1.0).abs() < 1e-6, "the same people took to both");
+        assert!((weights.weight(0, 2) - 0.5).abs() < 1e-6, "1 / (√2·√2)");
+        assert_eq!(weights.weight(0, 0), 0.0, "an item is no neighbour of its own");
+        assert_eq!(weights.row(3).0.len(), 0, "nobody likes it");
+    }
+
+    #[test]
+    fn every_weighting_finds_the_nearest_first() {
+        for weighting in [Weighting::Cosine, Weighting::TfIdf, Weighting::Bm25] {
+            let weights = fit(&data(), 4, weighting, 1);
+            assert_eq!(weights.row(0).0, [1], "{weighting:?}");
+            assert!(weights.weights.iter().all(|weight| weight.is_finite() && *weight > 0.0));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Experiments: train on one part of the behaviour, ask for the other, and report how well each model foresaw it.
+//!
+//! What is measured is what is served: each case is one call of [`pipeline::recommend`], over the full catalogue.
+
+mod split_files;
+mod split_store;
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::domain::{Behaviour, Domain, Query, Rerank};
+use crate::engine::artifact::BoundModel;
+use crate::engine::pipeline::{self, MODEL_NAMES};
+use crate::evaluation::{Case, ItemFacts, Outcome, Report, Run, Source, report};
+
+use super::fitting::{NEVER, bind};
+use super::load::Loaded;
+use super::{TrainingError, TrainingSettings, fit};
+
+pub use split_files::{InteractionFile, split_files};
+pub use split_store::{SplitKind, split_store};
+
+/// What an experiment compares, and how.
+#[derive(Debug, Clone)]
+pub struct ExperimentSettings {
+    pub training: TrainingSettings,
+    /// Names of [`MODEL_NAMES`]; empty: all.
+    pub models: Vec<String>,
+    /// Length of the lists.
+    pub k: usize,
+    /// At most this many cases, chosen by the seed.
+    pub max_cases: usize,
+}
+
+/// Behaviour in two parts: what models are trained on, and what they are to foresee.
+pub struct Split {
+    loaded: Loaded,
+    cases: Vec<SplitCase>,
+    source: Source,
+    /// By item: when it was first touched in the training part.
+    first_seen: Vec<Option<i64>>,
+    notes: Vec<String>,
+}
+
+/// One person asked for in one domain.
+struct SplitCase {
+    user: String,
+    domain: u16,
+    history: Vec<Behaviour>,
+    /// Places of items.
+    relevant: Vec<u32>,
+}
+
+impl Split {
+    /// Refuses a split whose training part knows the future: an interaction of a domain with an order in time at or after the cut-off.
+    ///
+    /// # Errors
+    /// [`TrainingError::Leak`].
+    fn check(&self) -> Result<(), TrainingError> {
+        let Some(cutoff) = self.source.cutoff else { return Ok(()) };
+        let late = |case: &&SplitCase| case.history.iter().any(|entry| entry.last_at >= cutoff);
+        let in_data = self.loaded.times.iter().any(|&time| time >= cutoff.as_second());
+        match self.cases.iter().find(late) {
+            Some(case) => Err(TrainingError::Leak(format!("the history of {} reaches beyond {cutoff}", case.user))),
+            None if in_data => Err(TrainingError::Leak(format!("the training part reaches beyond {cutoff}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The two parts as lines of `user item strength` and `user item`, tab-separated, for other programs; what counts against an item is left out.
+    ///
+    /// # Errors
+    /// Whatever writing says.
+    pub fn write(&self, train: &mut dyn std::io::Write, test: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let id = |item: u32| &self.loaded.items[item as usize].id;
+        for user in 0..self.loaded.data.users() {
+            let (items, strengths) = self.loaded.data.row(user);
+            for (&item, &strength) in items.iter().zip(strengths).filter(|(_, strength)| **strength > 0.0) {
+                writeln!(train, "{}\t{}\t{strength}", self.loaded.users[user], id(item))?;
+            }
+        }
+        for case in self.cases.iter().filter(|case| !case.history.is_empty()) {
+            for &item in &case.relevant {
+                writeln!(test, "{}\t{}", case.user, id(item))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Trains on the one part and asks each model for the other.
+///
+/// # Errors
+/// [`TrainingError`]: there is nothing to train on or to ask for, or the split leaks.
+pub fn run(
+    split: &Split,
+    settings: &ExperimentSettings,
+    progress: &(dyn Fn(&str, f32) + Send + Sync),
+) -> Result<Report, TrainingError> {
+    split.check()?;
+    if split.cases.is_empty() {
+        return Err(TrainingError::NothingToTrainOn("nobody has interactions to foresee".into()));
+    }
+    let training = &settings.training;
+    let started = Instant::now();
+    let fitting = |phase: &str, part: f32| progress(phase, 0.7 * part);
+    let model = bind(&split.loaded, fit(&split.loaded, training, NEVER, &fitting)?);
+    let fit_seconds = started.elapsed().as_secs_f64();
+    let cases = chosen(split, settings);
+    let names = settings.models.iter().map(String::as_str);
+    let names: Vec<&str> = if settings.models.is_empty() { MODEL_NAMES.to_vec() } else { names.collect() };
+    let runs: Vec<Run> = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| {
+            progress(&format!("ask {name}"), 0.7 + 0.25 * number as f32 / names.len() as f32);
+            let outcomes = cases.par_iter().enumerate().map(|(at, case)| ask(split, &model, settings, name, at, case));
+            Run { name: (*name).to_owned(), outcomes: outcomes.collect(), fit_seconds }
+        })
+        .collect();
+    progress("report", 0.96);
+    Ok(summed_up(split, settings, &cases, &runs))
+}
+
+/// At most `max_cases`, spread over all.
+fn chosen<'a>(split: &'a Split, settings: &ExperimentSettings) -> Vec<&'a SplitCase> {
+    let step = split.cases.len().div_ceil(settings.max_cases.max(1)).max(1);
+    split.cases.iter().step_by(step).collect()
+}
+
+fn ask(
+    split: &Split,
+    model: &BoundModel,
+    settings: &ExperimentSettings,
+    name: &str,
+    at: usize,
+    case: &SplitCase,
+) -> Outcome {
+    let query = query(settings.training.domains[usize::from(case.domain)].clone(), settings.k, name);
+    let started = Instant::now();
+    let interactions = &settings.training.interactions;
+    let answer = pipeline::recommend(&split.loaded.catalogue, Some(model), interactions, &query, &case.history);
+    let seconds = started.elapsed().as_secs_f64();
+    let place = |id| split.loaded.items.binary_search_by(|item| item.id.cmp(id)).ok();
+    let ranked = answer.lists.iter().flat_map(|(_, list)| list);
+    let ranked = ranked.filter_map(|ranked| place(&ranked.item.id)).map(|place| place as u32).collect();
+    Outcome { case: at as u32, ranked, seconds }
+}
+
+fn query(domain: Domain, limit: usize, model: &str) -> Query {
+    Query {
+        tastes: Vec::new(),
+        user_id: None,
+        session: Vec::new(),
+        domains: vec![domain],
+        limit,
+        filters: crate::domain::Filters::default(),
+        exclude: Vec::new(),
+        include_seen: false,
+        model: Some(model.to_owned()),
+        diversity: 0.0,
+        explain: false,
+        rerank: Rerank::None,
+        deadline: None,
+        min_watermark: None,
+    }
+}
+
+fn summed_up(split: &Split, settings: &ExperimentSettings, cases: &[&SplitCase], runs: &[Run]) -> Report {
+    let loaded = &split.loaded;
+    let place = |id| loaded.items.binary_search_by(|item| item.id.cmp(id)).ok().map(|place| place as u32);
+    let mut users: std::collections::HashMap<&str, u32> = std::collections::HashMap::new();
+    let evaluated: Vec<Case> = cases
+        .iter()
+        .map(|case| {
+            let next = users.len() as u32;
+            let mut history: Vec<u32> = case.history.iter().filter_map(|entry| place(&entry.item_id)).collect();
+            history.retain(|&item| loaded.domain_of[item as usize] == case.domain);
+            history.dedup();
+            Case {
+                user: *users.entry(case.user.as_str()).or_insert(next),
+                domain: case.domain,
+                history,
+                relevant: case.relevant.clone(),
+            }
+        })
+        .collect();
+    let mut genres: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
+    for item in &loaded.items {
+        for genre in &item.genres {
+            let next = genres.len() as u32;
+            genres.entry(genre).or_insert(next);
+        }
+    }
+    let facts = ItemFacts {
+        genres: loaded
+            .items
+            .iter()
+            .map(|item| item.genres.iter().map(|genre| genres[genre.as_str()]).collect())
+            .collect(),
+        popularity: loaded.data.supporters(),
+        first_seen: split.first_seen.clone(),
+        domain: loaded.domain_of.clone(),
+    };
+    let domains: Vec<String> = settings.training.domains.iter().map(ToString::to_string).collect();
+    let (seed, notes) = (settings.training.seed, split.notes.clone());
+    report(split.source.clone(), &domains, &evaluated, &facts, runs, settings.k, MODEL_NAMES[0], seed, notes)
+}

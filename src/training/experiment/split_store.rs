@@ -1,0 +1,202 @@
+//! The split of a store: everything before one moment against everything after it, for everybody alike.
+//!
+//! Leaving out each person's last interactions instead would let models learn from the future of others (Ji et al., "A Critical Study on Data Leakage in
+//! Recommender System Offline Evaluation", TOIS 2023). Where a domain's interactions all bear one time, there is no before and after: there a fifth
+//! of what each person likes is hidden at random, and the report says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::domain::{Behaviour, Interaction, Item, ItemId, UserId};
+use crate::engine::preference::{newest, preferences};
+use crate::evaluation::Source;
+use crate::store::Store;
+
+use super::super::load::{Loader, load_items};
+use super::super::{TrainingError, TrainingSettings};
+use super::{Split, SplitCase};
+
+/// Events read at once.
+const EVENTS_AT_ONCE: u32 = 20_000;
+
+/// How a store is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitKind {
+    /// At one moment for everybody; at random only in domains without an order in time.
+    Temporal,
+    /// A random part of what each person likes.
+    Random,
+}
+
+/// Splits what the store holds so that `test_share` of the interactions are to be foreseen. Nothing after `now` may be in the store.
+///
+/// # Errors
+/// [`TrainingError::Leak`] when the store holds interactions from after `now`; [`TrainingError::Store`].
+pub async fn split_store(
+    store: &dyn Store,
+    settings: &TrainingSettings,
+    kind: SplitKind,
+    test_share: f64,
+    now: Timestamp,
+) -> Result<Split, TrainingError> {
+    let items = load_items(store).await?;
+    let mut people: BTreeMap<UserId, Vec<Interaction>> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let events = store.events(after, EVENTS_AT_ONCE).await?;
+        let Some(last) = events.last() else { break };
+        after = last.sequence;
+        for stored in events {
+            let event = stored.event;
+            if event.at > now {
+                let (user, item, at) = (&event.user_id, &event.item_id, event.at);
+                return Err(TrainingError::Leak(format!("{user} touches {item} at {at}, which is yet to come")));
+            }
+            let interaction =
+                Interaction { item_id: event.item_id, kind: event.kind, value: event.value, at: event.at };
+            people.entry(event.user_id).or_default().push(interaction);
+        }
+    }
+    Ok(split(items, people, settings, kind, test_share))
+}
+
+fn split(
+    items: Vec<Item>,
+    people: BTreeMap<UserId, Vec<Interaction>>,
+    settings: &TrainingSettings,
+    kind: SplitKind,
+    test_share: f64,
+) -> Split {
+    let domains: HashMap<ItemId, u16> = items
+        .iter()
+        .filter_map(|item| {
+            let place = settings.domains.iter().position(|domain| *domain == item.domain)?;
+            Some((item.id.clone(), place as u16))
+        })
+        .collect();
+    let unordered = match kind {
+        SplitKind::Random => (0..settings.domains.len() as u16).collect(),
+        SplitKind::Temporal => without_order(&people, &domains),
+    };
+    let cutoff = cutoff(&people, &domains, &unordered, test_share);
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    let mut loader = Loader::new(items, settings);
+    let mut wanted: Vec<(UserId, Vec<Behaviour>, BTreeMap<u16, Vec<ItemId>>)> = Vec::new();
+    let mut first_seen: HashMap<ItemId, i64> = HashMap::new();
+    for (user, interactions) in people {
+        let whole = Behaviour::merged(Vec::new(), &interactions);
+        let strengths = preferences(&whole, &settings.interactions, newest(&whole));
+        let liked: BTreeSet<ItemId> =
+            strengths.into_iter().filter(|(_, strength)| *strength > 0.0).map(|(item, _)| item).collect();
+        let hidden: BTreeSet<ItemId> = liked
+            .iter()
+            .filter(|&item| domains.get(item).is_some_and(|domain| unordered.contains(domain)))
+            .filter(|_| random.random::<f64>() < test_share)
+            .cloned()
+            .collect();
+        let is_before = |interaction: &Interaction| match domains.get(&interaction.item_id) {
+            Some(domain) if unordered.contains(domain) => !hidden.contains(&interaction.item_id),
+            _ => cutoff.is_some_and(|cutoff| interaction.at < cutoff),
+        };
+        let (before, later): (Vec<Interaction>, Vec<Interaction>) = interactions.into_iter().partition(is_before);
+        let known: BTreeSet<&ItemId> = before.iter().map(|interaction| &interaction.item_id).collect();
+        let mut relevant: BTreeMap<u16, Vec<ItemId>> = BTreeMap::new();
+        let new: BTreeSet<&ItemId> = later.iter().map(|interaction| &interaction.item_id).collect();
+        for item in new.into_iter().filter(|item| !known.contains(item) && liked.contains(*item)) {
+            if let Some(&domain) = domains.get(item) {
+                relevant.entry(domain).or_default().push(item.clone());
+            }
+        }
+        for interaction in &before {
+            let seen = first_seen.entry(interaction.item_id.clone()).or_insert(i64::MAX);
+            *seen = (*seen).min(interaction.at.as_second());
+        }
+        let history = Behaviour::merged(Vec::new(), &before);
+        loader.add(&user, &history);
+        if !relevant.is_empty() {
+            wanted.push((user, history, relevant));
+        }
+    }
+    let loaded = loader.finish();
+    let place = |id: &ItemId| loaded.items.binary_search_by(|item| item.id.cmp(id)).ok().map(|place| place as u32);
+    let cases: Vec<SplitCase> = wanted
+        .into_iter()
+        .flat_map(|(user, history, relevant)| {
+            relevant.into_iter().map(move |(domain, items)| (user.clone(), history.clone(), domain, items))
+        })
+        .map(|(user, history, domain, items)| {
+            let relevant = items.iter().filter_map(place).collect();
+            SplitCase { user: user.to_string(), domain, history, relevant }
+        })
+        .collect();
+    let source = source(&loaded, &cases, cutoff, &unordered, settings);
+    let notes = unordered.iter().map(|&domain| {
+        let name = &settings.domains[usize::from(domain)];
+        format!(
+            "{name}: split at random within each person, as its interactions have no order in time or it was asked for"
+        )
+    });
+    let notes = notes.collect();
+    let first_seen = loaded.items.iter().map(|item| first_seen.get(&item.id).copied()).collect();
+    Split { loaded, cases, source, first_seen, notes }
+}
+
+/// The domains whose interactions all bear one time.
+fn without_order(people: &BTreeMap<UserId, Vec<Interaction>>, domains: &HashMap<ItemId, u16>) -> BTreeSet<u16> {
+    let mut span: BTreeMap<u16, (Timestamp, Timestamp)> = BTreeMap::new();
+    for interaction in people.values().flatten() {
+        if let Some(&domain) = domains.get(&interaction.item_id) {
+            let span = span.entry(domain).or_insert((interaction.at, interaction.at));
+            *span = (span.0.min(interaction.at), span.1.max(interaction.at));
+        }
+    }
+    span.into_iter().filter(|(_, (first, last))| first == last).map(|(domain, _)| domain).collect()
+}
+
+/// The moment after which `share` of the interactions with an order in time lie; `None` when there are none.
+fn cutoff(
+    people: &BTreeMap<UserId, Vec<Interaction>>,
+    domains: &HashMap<ItemId, u16>,
+    unordered: &BTreeSet<u16>,
+    share: f64,
+) -> Option<Timestamp> {
+    let is_ordered = |interaction: &&Interaction| {
+        domains.get(&interaction.item_id).is_some_and(|domain| !unordered.contains(domain))
+    };
+    let mut times: Vec<Timestamp> =
+        people.values().flatten().filter(is_ordered).map(|interaction| interaction.at).collect();
+    times.sort_unstable();
+    let place = ((1.0 - share.clamp(0.0, 1.0)) * times.len() as f64) as usize;
+    times.get(place.min(times.len().saturating_sub(1))).copied()
+}
+
+fn source(
+    loaded: &super::Loaded,
+    cases: &[SplitCase],
+    cutoff: Option<Timestamp>,
+    unordered: &BTreeSet<u16>,
+    settings: &TrainingSettings,
+) -> Source {
+    let names: Vec<String> =
+        unordered.iter().map(|&domain| settings.domains[usize::from(domain)].to_string()).collect();
+    let description = match cutoff {
+        Some(cutoff) if unordered.is_empty() => format!("everything before {cutoff} against everything after it"),
+        Some(cutoff) => {
+            format!("everything before {cutoff} against everything after it; {} at random", names.join(", "))
+        }
+        None => "a random part of what each person likes".to_owned(),
+    };
+    Source {
+        kind: if cutoff.is_some() { "temporal" } else { "random" }.to_owned(),
+        description,
+        train_interactions: loaded.data.items.len() as u64,
+        test_interactions: cases.iter().map(|case| case.relevant.len() as u64).sum(),
+        users: loaded.data.users() as u64,
+        items: loaded.items.len() as u64,
+        // A split at random has no moment that its histories must not reach beyond.
+        cutoff: cutoff.filter(|_| unordered.is_empty()),
+    }
+}

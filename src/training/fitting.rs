@@ -1,0 +1,161 @@
+//! Fitting: all scorers on one dataset.
+
+use jiff::Timestamp;
+
+use crate::engine::ItemIndex;
+use crate::engine::artifact::{BoundModel, Manifest, Model};
+use crate::engine::catalogue::Catalogue;
+use crate::engine::dataset::Dataset;
+use crate::engine::scorers::implicit_als::{self, AlsFactors};
+use crate::engine::scorers::item_knn::{self, Weighting};
+use crate::engine::scorers::item_weights::ItemWeights;
+use crate::engine::scorers::{ITEM_TO_ITEM, ease, graph_filter, popularity};
+
+use super::load::{Loaded, popularity as decayed};
+use super::{TrainingError, TrainingSettings};
+
+/// The order of a model's columns: the items that EASE covers first, then others that somebody touched, then those that nobody did; each group by id.
+pub(super) struct Columns {
+    /// By column: the item's place in [`Loaded::items`].
+    pub order: Vec<u32>,
+    /// By the item's place: its column.
+    column: Vec<u32>,
+    /// How many columns EASE and the graph filter cover, which need memory in the square of it.
+    pub covered: usize,
+    /// How many columns the other models cover.
+    pub touched: usize,
+}
+
+impl Columns {
+    pub(super) fn choose(loaded: &Loaded, settings: &TrainingSettings) -> Self {
+        let supporters = loaded.data.supporters();
+        let mut covered: Vec<u32> = (0..loaded.items.len() as u32)
+            .filter(|&item| supporters[item as usize] as usize >= settings.engine.ease_min_users.max(1))
+            .collect();
+        covered.sort_by_key(|&item| (std::cmp::Reverse(supporters[item as usize]), item));
+        covered.truncate(settings.engine.ease_max_items);
+        covered.sort_unstable();
+        let mut order = covered.clone();
+        let others = (0..loaded.items.len() as u32).filter(|item| covered.binary_search(item).is_err());
+        let (touched, untouched): (Vec<u32>, Vec<u32>) = others.partition(|&item| supporters[item as usize] > 0);
+        order.extend(&touched);
+        let touched = order.len();
+        order.extend(untouched);
+        let mut column = vec![0; order.len()];
+        for (place, &item) in order.iter().enumerate() {
+            column[item as usize] = place as u32;
+        }
+        Self { order, column, covered: covered.len(), touched }
+    }
+
+    /// The data in columns.
+    fn apply(&self, data: &Dataset) -> Dataset {
+        let mut out = Dataset::new(self.order.len());
+        for user in 0..data.users() {
+            let (items, strengths) = data.row(user);
+            let mut row: Vec<(u32, f32)> =
+                items.iter().zip(strengths).map(|(&item, &strength)| (self.column[item as usize], strength)).collect();
+            out.push(&mut row);
+        }
+        out
+    }
+
+    fn popularity(&self, loaded: &Loaded, sums: &[f32]) -> Vec<f32> {
+        let sums: Vec<f32> = self.order.iter().map(|&item| sums[item as usize]).collect();
+        let domains: Vec<u16> = self.order.iter().map(|&item| loaded.domain_of[item as usize]).collect();
+        popularity::normalised(&sums, &domains)
+    }
+
+    /// The terms of the columns that EASE covers.
+    fn terms(&self, loaded: &Loaded) -> ease::Terms {
+        let content = loaded.catalogue.content();
+        self.order[..self.covered].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
+    }
+}
+
+/// Fits every scorer on `data`, which is `loaded.data` or a part of it, with its `times`.
+///
+/// # Errors
+/// [`TrainingError::Ease`], [`TrainingError::Als`].
+pub(super) fn fit_scorers(
+    loaded: &Loaded,
+    columns: &Columns,
+    settings: &TrainingSettings,
+    data: (&Dataset, &[i64]),
+    manifest: Manifest,
+    report: &dyn Fn(&str, f32),
+) -> Result<Model, TrainingError> {
+    fit_chosen(loaded, columns, settings, data, manifest, &|_| true, report)
+}
+
+/// Fits popularity and one other scorer.
+///
+/// # Errors
+/// As [`fit_scorers`].
+pub(super) fn fit_only(
+    loaded: &Loaded,
+    columns: &Columns,
+    settings: &TrainingSettings,
+    data: (&Dataset, &[i64]),
+    manifest: Manifest,
+    name: &str,
+) -> Result<Model, TrainingError> {
+    fit_chosen(loaded, columns, settings, data, manifest, &|other| other == name, &|_, _| ())
+}
+
+fn fit_chosen(
+    loaded: &Loaded,
+    columns: &Columns,
+    settings: &TrainingSettings,
+    (data, times): (&Dataset, &[i64]),
+    manifest: Manifest,
+    is_chosen: &dyn Fn(&str) -> bool,
+    report: &dyn Fn(&str, f32),
+) -> Result<Model, TrainingError> {
+    let engine = &settings.engine;
+    let (covered, touched, keep) = (columns.covered, columns.touched, engine.ease_keep_per_item);
+    let sums = decayed(data, times, settings, loaded.items.len());
+    let data = columns.apply(data);
+    let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
+    for (number, (name, weights)) in ITEM_TO_ITEM.into_iter().zip(&mut item_to_item).enumerate() {
+        if !is_chosen(name) {
+            continue;
+        }
+        // EASE takes about half of the time, all others together the rest.
+        report(&format!("fit {name}"), if number == 0 { 0.0 } else { 0.4 + 0.1 * number as f32 });
+        let knn = |weighting| item_knn::fit(&data, touched, weighting, engine.item_knn_neighbours);
+        *weights = match name {
+            "ease" => {
+                let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded));
+                let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
+                ease::fit(&data, covered, engine.ease_lambda, side, keep)?
+            }
+            "graph_filter" => {
+                graph_filter::fit(&data, covered, engine.graph_rank, engine.graph_alpha, keep, settings.seed)
+            }
+            "item_knn_tf_idf" => knn(Weighting::TfIdf),
+            "item_knn_bm25" => knn(Weighting::Bm25),
+            _ => knn(Weighting::Cosine),
+        };
+    }
+    let mut als = AlsFactors::default();
+    if is_chosen("ials") {
+        report("fit ials", 0.9);
+        als = implicit_als::fit(&data, touched, &engine.ials, settings.seed)?;
+    }
+    let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
+    Ok(Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als })
+}
+
+/// Binds a model to the catalogue that was loaded.
+pub(super) fn bind(loaded: &Loaded, model: Model) -> BoundModel {
+    // The items went into the catalogue in the order of their places here, so that binding reserves nothing new.
+    let mut places = Catalogue::default();
+    for item in &loaded.items {
+        places.reserve(&item.id);
+    }
+    model.bind(&mut places)
+}
+
+/// The moment that a model which is never published bears.
+pub(super) const NEVER: Timestamp = Timestamp::UNIX_EPOCH;
