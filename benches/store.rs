@@ -8,7 +8,6 @@ use medley::domain::{Event, InteractionKind, UserId};
 #[expect(dead_code, reason = "the tests use the rest")]
 mod database;
 #[path = "../tests/support/mod.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
 use database::{Database, event, user};

@@ -1,5 +1,6 @@
 //! `medley evaluate`: how well each model foresees what people go on to do, with intervals and baselines.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::train::{TuningArgs, progress};
 use crate::engine::pipeline::MODEL_NAMES;
 use crate::evaluation::{html, text};
 use crate::http;
-use crate::training::experiment::{self, ExperimentSettings, InteractionFile, SplitKind};
+use crate::training::experiment::{self, ExperimentSettings, InteractionFile, Sampled, SplitKind};
 
 /// Train on the older part of what the store holds, ask each model for the newer, and compare them.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +41,9 @@ pub struct EvaluateArgs {
     /// Ask for what this file holds.
     #[arg(long, value_name = "[DOMAIN=]FILE", requires = "train")]
     test: Vec<String>,
+    /// Rank each true item among so many sampled ones as well, for comparison with papers that do.
+    #[arg(long, value_name = "N")]
+    sampled: Option<usize>,
     /// Write the report as a web page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -103,7 +107,8 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
         test.flush()?;
     }
     let (models, k, max_cases) = (arguments.models.clone(), arguments.at, arguments.max_cases);
-    let settings = ExperimentSettings { training, models, k, max_cases };
+    let sampled = arguments.sampled;
+    let settings = ExperimentSettings { training, models, k, max_cases, sampled };
     let (progress, bar) = progress();
     let report = {
         let progress = Arc::clone(&progress);
@@ -112,9 +117,30 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let report = report?;
+    let (report, sampled) = report?;
     if let Some(path) = &arguments.html {
         fs::write(path, html::page(&report)).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if context.json { super::print_json(&report) } else { super::print(&text::table(&report)) }
+    if context.json {
+        let mut json = serde_json::to_value(&report)?;
+        if !sampled.is_empty() {
+            json["sampled"] = serde_json::to_value(&sampled)?;
+        }
+        return super::print_json(&json);
+    }
+    super::print(&text::table(&report))?;
+    if sampled.is_empty() { Ok(()) } else { super::print(&sampled_table(&sampled)) }
+}
+
+fn sampled_table(rows: &[Sampled]) -> String {
+    let mut out = format!("\nEach of {} true items among sampled ones\n", rows[0].rows);
+    let _ = writeln!(out, "{:<18} {:>8} {:>8} {:>8} {:>8} {:>8}", "model", "mrr", "ndcg@10", "hr@1", "hr@5", "hr@10");
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "{:<18} {:>8.4} {:>8.4} {:>8.4} {:>8.4} {:>8.4}",
+            row.model, row.mrr, row.ndcg_at_10, row.hit_rate_at_1, row.hit_rate_at_5, row.hit_rate_at_10
+        );
+    }
+    out
 }

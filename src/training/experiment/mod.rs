@@ -2,12 +2,15 @@
 //!
 //! What is measured is what is served: each case is one call of [`pipeline::recommend`], over the full catalogue.
 
+mod sampled;
 mod split_files;
 mod split_store;
 
 use std::time::Instant;
 
 use rayon::prelude::*;
+
+use jiff::Timestamp;
 
 use crate::domain::{Behaviour, Domain, Query, Rerank};
 use crate::engine::artifact::BoundModel;
@@ -18,6 +21,7 @@ use super::fitting::{NEVER, bind};
 use super::load::Loaded;
 use super::{TrainingError, TrainingSettings, fit};
 
+pub use sampled::Sampled;
 pub use split_files::{InteractionFile, split_files};
 pub use split_store::{SplitKind, split_store};
 
@@ -29,8 +33,10 @@ pub struct ExperimentSettings {
     pub models: Vec<String>,
     /// Length of the lists.
     pub k: usize,
-    /// At most this many cases, chosen by the seed.
+    /// At most this many cases, spread over all.
     pub max_cases: usize,
+    /// Rank each true item among so many sampled ones as well, as some papers do.
+    pub sampled: Option<usize>,
 }
 
 /// Behaviour in two parts: what models are trained on, and what they are to foresee.
@@ -50,6 +56,10 @@ struct SplitCase {
     history: Vec<Behaviour>,
     /// Places of items.
     relevant: Vec<u32>,
+    /// The history reaches up to here; `None` where there is no order in time.
+    asked_at: Option<Timestamp>,
+    /// Whether all of the history is in the training part as well.
+    first: bool,
 }
 
 impl Split {
@@ -59,13 +69,16 @@ impl Split {
     /// [`TrainingError::Leak`].
     fn check(&self) -> Result<(), TrainingError> {
         let Some(cutoff) = self.source.cutoff else { return Ok(()) };
-        let late = |case: &&SplitCase| case.history.iter().any(|entry| entry.last_at >= cutoff);
-        let in_data = self.loaded.times.iter().any(|&time| time >= cutoff.as_second());
-        match self.cases.iter().find(late) {
-            Some(case) => Err(TrainingError::Leak(format!("the history of {} reaches beyond {cutoff}", case.user))),
-            None if in_data => Err(TrainingError::Leak(format!("the training part reaches beyond {cutoff}"))),
-            None => Ok(()),
+        let knows_more = |case: &&SplitCase| {
+            case.asked_at.is_some_and(|moment| case.history.iter().any(|entry| entry.last_at >= moment))
+        };
+        if let Some(case) = self.cases.iter().find(knows_more) {
+            return Err(TrainingError::Leak(format!("the history of {} reaches beyond its moment", case.user)));
         }
+        if self.loaded.times.iter().any(|&time| time > cutoff.as_second()) {
+            return Err(TrainingError::Leak(format!("the training part reaches beyond {cutoff}")));
+        }
+        Ok(())
     }
 
     /// The two parts as lines of `user item strength` and `user item`, tab-separated, for other programs; what counts against an item is left out.
@@ -80,7 +93,7 @@ impl Split {
                 writeln!(train, "{}\t{}\t{strength}", self.loaded.users[user], id(item))?;
             }
         }
-        for case in self.cases.iter().filter(|case| !case.history.is_empty()) {
+        for case in self.cases.iter().filter(|case| !case.history.is_empty() && case.first) {
             for &item in &case.relevant {
                 writeln!(test, "{}\t{}", case.user, id(item))?;
             }
@@ -97,7 +110,7 @@ pub fn run(
     split: &Split,
     settings: &ExperimentSettings,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
-) -> Result<Report, TrainingError> {
+) -> Result<(Report, Vec<Sampled>), TrainingError> {
     split.check()?;
     if split.cases.is_empty() {
         return Err(TrainingError::NothingToTrainOn("nobody has interactions to foresee".into()));
@@ -119,8 +132,12 @@ pub fn run(
             Run { name: (*name).to_owned(), outcomes: outcomes.collect(), fit_seconds }
         })
         .collect();
-    progress("report", 0.96);
-    Ok(summed_up(split, settings, &cases, &runs))
+    let sampled = settings.sampled.map_or_else(Vec::new, |negatives| {
+        progress("rank among sampled items", 0.95);
+        names.iter().map(|name| sampled::measure(split, &model, settings, name, &cases, negatives)).collect()
+    });
+    progress("report", 0.97);
+    Ok((summed_up(split, settings, &cases, &runs), sampled))
 }
 
 /// At most `max_cases`, spread over all.
@@ -137,15 +154,26 @@ fn ask(
     at: usize,
     case: &SplitCase,
 ) -> Outcome {
-    let query = query(settings.training.domains[usize::from(case.domain)].clone(), settings.k, name);
     let started = Instant::now();
+    let ranked = ranking(split, model, settings, name, case, settings.k);
+    Outcome { case: at as u32, ranked, seconds: started.elapsed().as_secs_f64() }
+}
+
+/// Places of the `limit` best items for a case.
+fn ranking(
+    split: &Split,
+    model: &BoundModel,
+    settings: &ExperimentSettings,
+    name: &str,
+    case: &SplitCase,
+    limit: usize,
+) -> Vec<u32> {
+    let query = query(settings.training.domains[usize::from(case.domain)].clone(), limit, name);
     let interactions = &settings.training.interactions;
     let answer = pipeline::recommend(&split.loaded.catalogue, Some(model), interactions, &query, &case.history);
-    let seconds = started.elapsed().as_secs_f64();
     let place = |id| split.loaded.items.binary_search_by(|item| item.id.cmp(id)).ok();
     let ranked = answer.lists.iter().flat_map(|(_, list)| list);
-    let ranked = ranked.filter_map(|ranked| place(&ranked.item.id)).map(|place| place as u32).collect();
-    Outcome { case: at as u32, ranked, seconds }
+    ranked.filter_map(|ranked| place(&ranked.item.id)).map(|place| place as u32).collect()
 }
 
 fn query(domain: Domain, limit: usize, model: &str) -> Query {

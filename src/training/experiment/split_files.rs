@@ -67,6 +67,8 @@ pub fn split_files(
             user: user.to_string(),
             domain,
             relevant: items.iter().filter_map(place).collect(),
+            asked_at: None,
+            first: true,
         })
         .collect();
     let names = |files: &[InteractionFile]| -> Vec<String> {

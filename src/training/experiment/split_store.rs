@@ -1,7 +1,10 @@
 //! The split of a store: everything before one moment against everything after it, for everybody alike.
 //!
 //! Leaving out each person's last interactions instead would let models learn from the future of others (Ji et al., "A Critical Study on Data Leakage in
-//! Recommender System Offline Evaluation", TOIS 2023). Where a domain's interactions all bear one time, there is no before and after: there a fifth
+//! Recommender System Offline Evaluation", TOIS 2023).
+//!
+//! Everybody is asked for at that moment, and whoever goes on long enough once more in the middle of what they did after it, with all they had done by
+//! then: models know nothing from after the split, people do, as in service, where behaviour is folded in at request time. Where a domain's interactions all bear one time, there is no before and after: there a fifth
 //! of what each person likes is hidden at random, and the report says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -84,7 +87,7 @@ fn split(
     let cutoff = cutoff(&people, &domains, &unordered, test_share);
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let mut loader = Loader::new(items, settings);
-    let mut wanted: Vec<(UserId, Vec<Behaviour>, BTreeMap<u16, Vec<ItemId>>)> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
     let mut first_seen: HashMap<ItemId, i64> = HashMap::new();
     for (user, interactions) in people {
         let whole = Behaviour::merged(Vec::new(), &interactions);
@@ -101,35 +104,40 @@ fn split(
             Some(domain) if unordered.contains(domain) => !hidden.contains(&interaction.item_id),
             _ => cutoff.is_some_and(|cutoff| interaction.at < cutoff),
         };
-        let (before, later): (Vec<Interaction>, Vec<Interaction>) = interactions.into_iter().partition(is_before);
-        let known: BTreeSet<&ItemId> = before.iter().map(|interaction| &interaction.item_id).collect();
-        let mut relevant: BTreeMap<u16, Vec<ItemId>> = BTreeMap::new();
-        let new: BTreeSet<&ItemId> = later.iter().map(|interaction| &interaction.item_id).collect();
-        for item in new.into_iter().filter(|item| !known.contains(item) && liked.contains(*item)) {
-            if let Some(&domain) = domains.get(item) {
-                relevant.entry(domain).or_default().push(item.clone());
-            }
-        }
+        let (before, later): (Vec<Interaction>, Vec<Interaction>) = interactions.iter().cloned().partition(is_before);
         for interaction in &before {
             let seen = first_seen.entry(interaction.item_id.clone()).or_insert(i64::MAX);
             *seen = (*seen).min(interaction.at.as_second());
         }
         let history = Behaviour::merged(Vec::new(), &before);
         loader.add(&user, &history);
-        if !relevant.is_empty() {
-            wanted.push((user, history, relevant));
+        let middle = cutoff.and_then(|cutoff| middle(&later, cutoff));
+        wanted.push(Wanted::new(&user, &before, &later, &liked, &domains, cutoff));
+        if let Some(middle) = middle {
+            let by_then =
+                |interaction: &&Interaction| interaction.at < middle && is_ordered(&domains, &unordered, interaction);
+            let (known, rest): (Vec<Interaction>, Vec<Interaction>) =
+                later.iter().cloned().partition(|interaction| by_then(&interaction));
+            let known: Vec<Interaction> = before.iter().cloned().chain(known).collect();
+            let mut asked = Wanted::new(&user, &known, &rest, &liked, &domains, Some(middle));
+            // Where there is no order in time, the middle says nothing new.
+            asked.first = false;
+            asked.relevant.retain(|domain, _| !unordered.contains(domain));
+            wanted.push(asked);
         }
     }
     let loaded = loader.finish();
     let place = |id: &ItemId| loaded.items.binary_search_by(|item| item.id.cmp(id)).ok().map(|place| place as u32);
     let cases: Vec<SplitCase> = wanted
         .into_iter()
-        .flat_map(|(user, history, relevant)| {
-            relevant.into_iter().map(move |(domain, items)| (user.clone(), history.clone(), domain, items))
+        .flat_map(|Wanted { user, history, relevant, asked_at, first }| {
+            relevant
+                .into_iter()
+                .map(move |(domain, items)| (user.clone(), history.clone(), (asked_at, first), domain, items))
         })
-        .map(|(user, history, domain, items)| {
+        .map(|(user, history, (asked_at, first), domain, items)| {
             let relevant = items.iter().filter_map(place).collect();
-            SplitCase { user: user.to_string(), domain, history, relevant }
+            SplitCase { user: user.to_string(), domain, history, relevant, asked_at, first }
         })
         .collect();
     let source = source(&loaded, &cases, cutoff, &unordered, settings);
@@ -142,6 +150,51 @@ fn split(
     let notes = notes.collect();
     let first_seen = loaded.items.iter().map(|item| first_seen.get(&item.id).copied()).collect();
     Split { loaded, cases, source, first_seen, notes }
+}
+
+/// What one person is asked for at one moment.
+struct Wanted {
+    user: UserId,
+    history: Vec<Behaviour>,
+    relevant: BTreeMap<u16, Vec<ItemId>>,
+    asked_at: Option<Timestamp>,
+    /// Whether all that is known of the person is in the training part as well.
+    first: bool,
+}
+
+impl Wanted {
+    /// Relevant is what somebody takes to later, likes all in all, and did not touch before.
+    fn new(
+        user: &UserId,
+        before: &[Interaction],
+        later: &[Interaction],
+        liked: &BTreeSet<ItemId>,
+        domains: &HashMap<ItemId, u16>,
+        asked_at: Option<Timestamp>,
+    ) -> Self {
+        let known: BTreeSet<&ItemId> = before.iter().map(|interaction| &interaction.item_id).collect();
+        let new: BTreeSet<&ItemId> = later.iter().map(|interaction| &interaction.item_id).collect();
+        let mut relevant: BTreeMap<u16, Vec<ItemId>> = BTreeMap::new();
+        for item in new.into_iter().filter(|item| !known.contains(item) && liked.contains(*item)) {
+            if let Some(&domain) = domains.get(item) {
+                relevant.entry(domain).or_default().push(item.clone());
+            }
+        }
+        Self { user: user.clone(), history: Behaviour::merged(Vec::new(), before), relevant, asked_at, first: true }
+    }
+}
+
+fn is_ordered(domains: &HashMap<ItemId, u16>, unordered: &BTreeSet<u16>, interaction: &Interaction) -> bool {
+    domains.get(&interaction.item_id).is_some_and(|domain| !unordered.contains(domain))
+}
+
+/// The moment in the middle of what somebody did from `cutoff` on, if that was enough and took any time.
+fn middle(later: &[Interaction], cutoff: Timestamp) -> Option<Timestamp> {
+    const ENOUGH: usize = 4;
+    let mut times: Vec<Timestamp> = later.iter().map(|interaction| interaction.at).filter(|at| *at >= cutoff).collect();
+    times.sort_unstable();
+    let middle = *times.get(times.len() / 2)?;
+    (times.len() >= ENOUGH && middle > times[0]).then_some(middle)
 }
 
 /// The domains whose interactions all bear one time.
@@ -163,11 +216,8 @@ fn cutoff(
     unordered: &BTreeSet<u16>,
     share: f64,
 ) -> Option<Timestamp> {
-    let is_ordered = |interaction: &&Interaction| {
-        domains.get(&interaction.item_id).is_some_and(|domain| !unordered.contains(domain))
-    };
-    let mut times: Vec<Timestamp> =
-        people.values().flatten().filter(is_ordered).map(|interaction| interaction.at).collect();
+    let ordered = people.values().flatten().filter(|interaction| is_ordered(domains, unordered, interaction));
+    let mut times: Vec<Timestamp> = ordered.map(|interaction| interaction.at).collect();
     times.sort_unstable();
     let place = ((1.0 - share.clamp(0.0, 1.0)) * times.len() as f64) as usize;
     times.get(place.min(times.len().saturating_sub(1))).copied()
