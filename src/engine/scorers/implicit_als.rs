@@ -4,14 +4,9 @@
 //! Factors `W` of people and `H` of items minimise `Σ_S c(t - w·h)² + α₀ Σ (w·h)² + λ(Σᵤ #ᵤ|wᵤ|² + Σᵢ #ᵢ|hᵢ|²)` with
 //! `#ᵤ = (|Sᵤ| + α₀·items)^ν` (the paper's equations 3 and 8); `t` is 1 for what was liked and 0 for what was not.
 //!
-//! Each row is solved exactly. In the eigenbasis of the other side's Gram matrix, `HᵀH = QΛQᵀ`, all that rows have in common is diagonal:
-//! `D = α₀Λ + λ#`. With `A = C^½ (HᵀQ)_S D^-½`, a row with fewer interactions than dimensions is `D^-½ Aᵀ (AAᵀ + I)⁻¹ C^½t`, the dual form, which costs
-//! `|S|²k` and not `k³`; a longer one is `D^-½ (AᵀA + I)⁻¹ AᵀC^½t`. Folding a person in is one such solve.
+//! Each row is solved exactly ([`super::als_row`]); folding a person in is one such solve.
 
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt;
-use faer::linalg::matmul::triangular::{BlockStructure, matmul as triangular_matmul};
-use faer::{Accum, Mat, MatRef, Par, Side};
+use faer::{Accum, Mat, Par, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -22,6 +17,7 @@ use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::Dataset;
 
+use super::als_row::{Entry, scaled, shrinkage, solve, solve_with_unit};
 use super::{Contribution, Profile, Scorer};
 
 /// The hyper-parameters.
@@ -101,91 +97,6 @@ impl Basis {
         );
         let factors = turned.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<f32>>()).collect();
         Ok(Self { factors, eigenvalues })
-    }
-}
-
-/// One interaction as the solver sees it: the other side's row, confidence and target.
-type Entry = (u32, f32, f32);
-
-/// `D^-½`, by dimension.
-fn shrinkage(eigenvalues: &[f32], unobserved_weight: f32, penalty: f32) -> Vec<f32> {
-    eigenvalues.iter().map(|value| 1.0 / (unobserved_weight * value + penalty).max(1e-12).sqrt()).collect()
-}
-
-/// `Aᵀ`: a column of `k` numbers for each entry. `column(i)` gives the other side's factors in the eigenbasis.
-fn scaled<'a>(entries: &[Entry], shrink: &[f32], column: impl Fn(u32) -> &'a [f32]) -> Mat<f32> {
-    let mut scaled = Mat::<f32>::zeros(shrink.len(), entries.len());
-    for (into, &(other, confidence, _)) in scaled.col_iter_mut().zip(entries) {
-        let root = confidence.sqrt();
-        for ((into, value), shrink) in into.iter_mut().zip(column(other)).zip(shrink) {
-            *into = root * value * shrink;
-        }
-    }
-    scaled
-}
-
-/// The factors of one row; `penalty` is its `λ#`.
-fn solve<'a>(
-    entries: &[Entry],
-    eigenvalues: &[f32],
-    unobserved_weight: f32,
-    penalty: f32,
-    column: impl Fn(u32) -> &'a [f32],
-) -> Vec<f32> {
-    let (k, n) = (eigenvalues.len(), entries.len());
-    if n == 0 {
-        return vec![0.0; k];
-    }
-    let shrink = shrinkage(eigenvalues, unobserved_weight, penalty);
-    let scaled = scaled(entries, &shrink, column);
-    let targets = Mat::from_fn(n, 1, |place, _| entries[place].1.sqrt() * entries[place].2);
-    let out = if n <= k {
-        let mut right = targets;
-        solve_with_unit(scaled.transpose(), scaled.as_ref(), &mut right);
-        scaled.as_ref() * right
-    } else {
-        let mut right = scaled.as_ref() * targets;
-        solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut right);
-        right
-    };
-    shrink.iter().enumerate().map(|(d, shrink)| shrink * out[(d, 0)]).collect()
-}
-
-/// Solves `(LR + I)x = b` in place, `LR` symmetric.
-fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: &mut Mat<f32>) {
-    let size = left.nrows();
-    let mut system = Mat::<f32>::identity(size, size);
-    triangular_matmul(
-        system.as_mut(),
-        BlockStructure::TriangularLower,
-        Accum::Add,
-        left,
-        BlockStructure::Rectangular,
-        right,
-        BlockStructure::Rectangular,
-        1.0,
-        Par::Seq,
-    );
-    let mut buffer =
-        MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f32>(size, Par::Seq, faer::Spec::default()));
-    let stack = MemStack::new(&mut buffer);
-    // I plus a positive semi-definite matrix is positive definite; what is not finite is found when all is done.
-    let factored = llt::factor::cholesky_in_place(
-        system.as_mut(),
-        llt::factor::LltRegularization::default(),
-        Par::Seq,
-        stack,
-        faer::Spec::default(),
-    );
-    if factored.is_ok() {
-        llt::solve::solve_in_place(
-            system.as_ref(),
-            b.as_mut(),
-            Par::Seq,
-            MemStack::new(&mut MemBuffer::new(faer::dyn_stack::StackReq::EMPTY)),
-        );
-    } else {
-        b.fill(f32::NAN);
     }
 }
 
@@ -398,29 +309,6 @@ mod tests {
         }
         data.push(&mut [(0, 1.0), (4, 1.0)]);
         data
-    }
-
-    #[test]
-    fn primal_and_dual_solve_the_normal_equations() {
-        let mut random = ChaCha8Rng::seed_from_u64(5);
-        let others: Vec<Vec<f32>> = (0..9).map(|_| (0..4).map(|_| random.random::<f32>() - 0.5).collect()).collect();
-        let eigenvalues = [0.1, 0.5, 1.0, 2.0];
-        for n in [1, 3, 4, 9] {
-            let entries: Vec<Entry> =
-                (0..n).map(|i| (i, 0.5 + i as f32 / 4.0, f32::from(u8::from(i % 3 != 1)))).collect();
-            let x = solve(&entries, &eigenvalues, 0.3, 0.2, |i| &others[i as usize]);
-            for d in 0..4 {
-                let diagonal = 0.3 * eigenvalues[d] + 0.2;
-                let left: f32 = entries
-                    .iter()
-                    .map(|&(i, c, t)| {
-                        let row = &others[i as usize];
-                        c * row[d] * (dot(row, &x) - t)
-                    })
-                    .sum();
-                assert!((left + diagonal * x[d]).abs() < 1e-4, "n = {n}, d = {d}: {left} {x:?}");
-            }
-        }
     }
 
     #[test]

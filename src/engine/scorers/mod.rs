@@ -1,5 +1,6 @@
 //! The scorers: a file a model. Each gives items a number for one person; the blend makes one ranking of them.
 
+mod als_row;
 pub mod content;
 pub mod ease;
 pub mod graph_filter;
