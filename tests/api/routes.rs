@@ -43,7 +43,7 @@ async fn a_training_is_a_job() {
     let models = app.get("/api/models").await.expect(200);
     let names: Vec<_> =
         models["data"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["hybrid", "ease", "content", "popularity"]);
+    assert_eq!(names, medley::engine::pipeline::MODEL_NAMES);
     let hybrid = &models["data"][0];
     assert_eq!(hybrid["active"], true);
     for field in ["version", "trained_at", "data_fingerprint", "kind"] {
