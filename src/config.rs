@@ -157,11 +157,17 @@ impl Config {
         for (name, text) in environment {
             if name == "MEDLEY_DATABASE_URL" {
                 set(&mut table, "database", "url", Value::String(text));
-            } else if let Some((section, key)) = name.strip_prefix("MEDLEY_").and_then(|rest| rest.split_once("__")) {
-                let (section, key) = (section.to_lowercase(), key.to_lowercase());
-                let before = known.get(&section).and_then(|section| section.get(&key));
-                let value = parse_variable(before, &text);
-                set(&mut table, &section, &key, value);
+            } else if let Some(rest) = name.strip_prefix("MEDLEY_").filter(|rest| rest.contains("__")) {
+                let path = rest.to_lowercase();
+                let mut path: Vec<&str> = path.split("__").collect();
+                let Some(key) = path.pop() else { continue };
+                let section = path.iter().try_fold(&known, |table, name| table.get(*name)?.as_table());
+                let value = parse_variable(section.and_then(|section| section.get(key)), &text);
+                // From the inside out: a.b.c = v is {a: {b: {c: v}}}.
+                let layer = path.iter().rev().fold(Table::from_iter([(key.to_owned(), value)]), |inner, name| {
+                    Table::from_iter([((*name).to_owned(), Value::Table(inner))])
+                });
+                merge(&mut table, layer);
             }
         }
         if let Some(address) = overrides.address {
@@ -393,6 +399,8 @@ mod tests {
             load(&[("MEDLEY_RECOMMEND__LIMIT", "25"), ("MEDLEY_DATABASE_URL", "postgres://u:secret@h/d")]).unwrap();
         assert_eq!(config.recommend.limit, 25);
         assert_eq!(config.database_url(), "postgres://u:secret@h/d");
+        let config = load(&[("MEDLEY_ENGINE__IALS__DIMENSIONS", "96")]).unwrap();
+        assert_eq!((config.engine.ials.dimensions, config.engine.ials.epochs), (96, 12));
     }
 
     #[test]

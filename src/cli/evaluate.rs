@@ -60,6 +60,8 @@ enum Kind {
     Temporal,
     /// A random part of what each person likes.
     Random,
+    /// A random part of the items: those that nobody has touched, ranked among themselves.
+    Items,
 }
 
 /// Splits, trains, asks, and prints a table or the report as JSON.
@@ -82,6 +84,7 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
         let kind = match arguments.split {
             Kind::Temporal => SplitKind::Temporal,
             Kind::Random => SplitKind::Random,
+            Kind::Items => SplitKind::Items,
         };
         let split =
             experiment::split_store(store.as_ref(), &training, kind, arguments.test_share, Timestamp::now()).await?;

@@ -18,10 +18,11 @@ use super::catalogue::Catalogue;
 use super::scorers::implicit_als::{AlsFactors, AlsSettings, ImplicitAls};
 use super::scorers::item_weights::{ItemToItem, ItemWeights};
 use super::scorers::popularity::Popularity;
+use super::scorers::term_factors::TermFactors;
 use super::scorers::{ITEM_TO_ITEM, Profile};
 
 /// The layout that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 const TENSORS: &str = "model.safetensors";
 const MANIFEST: &str = "manifest.json";
 
@@ -125,10 +126,8 @@ impl Model {
             return Err(broken(format!("{TENSORS} does not match its checksum")));
         }
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(format!("{TENSORS}: {error}")))?;
-        let names = String::from_utf8(numbers::<u8>(&tensors, "item_ids")?)
-            .map_err(|_| broken("item ids are not UTF-8".into()))?;
-        let item_ids = names
-            .split_terminator('\n')
+        let item_ids = lines(&tensors, "item_ids")?
+            .into_iter()
             .map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))))
             .collect::<Result<Vec<_>, _>>()?;
         let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = std::array::from_fn(|_| ItemWeights::default());
@@ -138,35 +137,39 @@ impl Model {
             weights.weights = numbers(&tensors, &format!("{name}.weights"))?;
         }
         let eigenvalues: Vec<f32> = numbers(&tensors, "ials.eigenvalues")?;
-        let als =
-            AlsFactors { dimensions: eigenvalues.len(), factors: numbers(&tensors, "ials.factors")?, eigenvalues };
+        let dimensions = eigenvalues.len();
+        let terms = lines(&tensors, "ials.terms")?;
+        let als = AlsFactors {
+            dimensions,
+            factors: numbers(&tensors, "ials.factors")?,
+            eigenvalues,
+            trained: numbers::<u64>(&tensors, "ials.trained")?.first().map_or(0, |&trained| trained as usize),
+            terms: TermFactors::new(dimensions, terms, numbers(&tensors, "ials.term_factors")?),
+        };
         let model = Self { item_ids, popularity: numbers(&tensors, "popularity")?, item_to_item, als, manifest };
         model.check()?;
         Ok(model)
     }
 
     fn tensors(&self) -> Result<Vec<u8>, ArtifactError> {
-        // No id holds a control character, so that a line break parts them.
-        let names: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
-        let view =
-            |kind, size: usize, bytes| TensorView::new(kind, vec![size], bytes).map_err(|e| broken(e.to_string()));
+        // Neither an id nor a term holds a line break.
+        let ids: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+        let terms: String = self.als.terms.names().iter().flat_map(|name| [name, "\n"]).collect();
+        let trained = [self.als.trained as u64];
         let mut all = vec![
-            ("item_ids".to_owned(), view(Dtype::U8, names.len(), names.as_bytes())?),
-            ("popularity".to_owned(), view(Dtype::F32, self.popularity.len(), bytemuck::cast_slice(&self.popularity))?),
-            (
-                "ials.factors".to_owned(),
-                view(Dtype::F32, self.als.factors.len(), bytemuck::cast_slice(&self.als.factors))?,
-            ),
-            (
-                "ials.eigenvalues".to_owned(),
-                view(Dtype::F32, self.als.eigenvalues.len(), bytemuck::cast_slice(&self.als.eigenvalues))?,
-            ),
+            ("item_ids".to_owned(), view(ids.as_bytes())?),
+            ("popularity".to_owned(), view(&self.popularity)?),
+            ("ials.factors".to_owned(), view(&self.als.factors)?),
+            ("ials.eigenvalues".to_owned(), view(&self.als.eigenvalues)?),
+            ("ials.trained".to_owned(), view(&trained)?),
+            ("ials.terms".to_owned(), view(terms.as_bytes())?),
+            ("ials.term_factors".to_owned(), view(self.als.terms.factors())?),
         ];
         for (name, of) in ITEM_TO_ITEM.iter().zip(&self.item_to_item) {
             all.extend([
-                (format!("{name}.offsets"), view(Dtype::U64, of.offsets.len(), bytemuck::cast_slice(&of.offsets))?),
-                (format!("{name}.targets"), view(Dtype::U32, of.targets.len(), bytemuck::cast_slice(&of.targets))?),
-                (format!("{name}.weights"), view(Dtype::F32, of.weights.len(), bytemuck::cast_slice(&of.weights))?),
+                (format!("{name}.offsets"), view(&of.offsets)?),
+                (format!("{name}.targets"), view(&of.targets)?),
+                (format!("{name}.weights"), view(&of.weights)?),
             ]);
         }
         safetensors::serialize(all, None).map_err(|error| broken(error.to_string()))
@@ -252,6 +255,12 @@ impl BoundModel {
         ImplicitAls { factors: &self.model.als, settings: &self.model.manifest.als, binding: &self.binding }
     }
 
+    /// Whether anybody had touched an item when the model was trained.
+    #[must_use]
+    pub fn knows(&self, item: ItemIndex) -> bool {
+        self.binding.column(item).is_some_and(|column| (column as usize) < self.model.als.trained)
+    }
+
     #[must_use]
     pub fn blend(&self) -> &Blend {
         &self.model.manifest.blend
@@ -264,6 +273,18 @@ fn broken(reason: String) -> ArtifactError {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// One-dimensional, as it lies in memory.
+fn view<T: bytemuck::NoUninit + Number>(values: &[T]) -> Result<TensorView<'_>, ArtifactError> {
+    TensorView::new(T::DTYPE, vec![values.len()], bytemuck::cast_slice(values))
+        .map_err(|error| broken(error.to_string()))
+}
+
+/// Names, parted by line breaks.
+fn lines(tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<String>, ArtifactError> {
+    let text = String::from_utf8(numbers::<u8>(tensors, name)?).map_err(|_| broken(format!("{name} are not UTF-8")))?;
+    Ok(text.split_terminator('\n').map(str::to_owned).collect())
 }
 
 /// The numbers of a one-dimensional tensor; its bytes may lie unaligned in the file.
@@ -316,7 +337,13 @@ mod tests {
             item_ids: ["a", "b"].map(|id| ItemId::new(id).unwrap()).to_vec(),
             popularity: vec![1.0, 0.5],
             item_to_item: std::array::from_fn(|_| ItemWeights::from_rows(vec![vec![(1, 0.3)], vec![(0, 0.2)]], 0)),
-            als: AlsFactors { dimensions: 1, factors: vec![0.5, 0.2], eigenvalues: vec![0.29] },
+            als: AlsFactors {
+                dimensions: 1,
+                factors: vec![0.5, 0.2],
+                eigenvalues: vec![0.29],
+                trained: 1,
+                terms: TermFactors::new(1, vec!["label rock".into()], vec![0.2]),
+            },
         }
     }
 

@@ -11,7 +11,7 @@ use super::fold_in;
 use super::rerank::diversity;
 use super::retrieve::{self, Hidden};
 use super::scorers::content::Content;
-use super::scorers::{ByScorer, CONTENT, ITEM_TO_ITEM, POPULARITY, Profile, SCORERS, Scorer};
+use super::scorers::{ByScorer, CONTENT, IALS, ITEM_TO_ITEM, POPULARITY, Profile, SCORERS, Scorer};
 use super::settings::InteractionSettings;
 use super::taste_match::{self, ListTastes};
 use super::tastes;
@@ -77,7 +77,10 @@ pub fn recommend(
         .map(|domain| Ranker::named(query.model.as_deref(), person_blend(catalogue, model, &profile, domain)))
         .collect();
     let wanted = std::array::from_fn(|scorer| rankers.iter().any(|ranker| ranker.wants(scorer)));
-    let features = features(catalogue, model, &profile, &candidates, &wanted);
+    let mut features = features(catalogue, model, &profile, &candidates, &wanted);
+    for (range, _) in ranges.iter().zip(&rankers).filter(|(_, ranker)| ranker.alone.is_none()) {
+        leave_new_items_to_ials(&mut features, model, &candidates, range.clone());
+    }
     let lists = query.domains.iter().zip(ranges).zip(&rankers).map(|((domain, range), ranker)| {
         let tastes = ListTastes::new(catalogue, &profile.tastes, &matched, domain);
         let list = List { catalogue, items: &candidates[range.clone()], tastes };
@@ -123,6 +126,21 @@ pub fn features(
         }
         with_scorer(model, scorer, run).flatten()
     })
+}
+
+/// Of an item that nobody has touched only the terms are known, and iALS reads them better than plain likeness does (docs/accuracy.md, "New items"):
+/// there content keeps silent in the hybrid.
+fn leave_new_items_to_ials(
+    features: &mut Features,
+    model: Option<&BoundModel>,
+    items: &[ItemIndex],
+    range: std::ops::Range<usize>,
+) {
+    let Some(model) = model.filter(|_| features[IALS].is_some()) else { return };
+    let Some(content) = &mut features[CONTENT] else { return };
+    for at in range.filter(|&at| !model.knows(items[at])) {
+        content[at] = 0.0;
+    }
 }
 
 /// Calls `with` the scorer at this place of [`SCORERS`]; `None` when it is part of a model and there is none.

@@ -66,10 +66,10 @@ impl Columns {
         popularity::normalised(&sums, &domains)
     }
 
-    /// The terms of the columns that EASE covers.
-    fn terms(&self, loaded: &Loaded) -> ease::Terms {
+    /// The terms of the first `count` columns.
+    fn terms(&self, loaded: &Loaded, count: usize) -> ease::Terms {
         let content = loaded.catalogue.content();
-        self.order[..self.covered].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
+        self.order[..count].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
     }
 }
 
@@ -126,7 +126,7 @@ fn fit_chosen(
         let knn = |weighting| item_knn::fit(&data, touched, weighting, engine.item_knn_neighbours);
         *weights = match name {
             "ease" => {
-                let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded));
+                let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));
                 let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
                 ease::fit(&data, covered, engine.ease_lambda, side, keep)?
             }
@@ -142,6 +142,12 @@ fn fit_chosen(
     if is_chosen("ials") {
         report("fit ials", 0.9);
         als = implicit_als::fit(&data, touched, &engine.ials, settings.seed)?;
+        let content = loaded.catalogue.content();
+        als.learn_terms(
+            &columns.terms(loaded, columns.order.len()),
+            |term| content.name(term),
+            engine.ials.content_ridge,
+        );
     }
     let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
     Ok(Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als })

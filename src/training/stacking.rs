@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::domain::Domain;
 use crate::engine::blend::{Blend, DomainBlend, HistorySlice, SliceWeights, weighted};
-use crate::engine::scorers::{ByScorer, POPULARITY, SCORERS};
+use crate::engine::scorers::{ByScorer, IALS, POPULARITY, SCORERS};
 
 use super::blending::{Scored, best};
 
@@ -22,6 +22,9 @@ const SLICES: usize = HistorySlice::ALL.len();
 const SWEEPS: usize = 3;
 /// A domain's slice with fewer cases takes the weights of all domains.
 const ENOUGH: usize = 20;
+
+/// The weight that iALS has at least: it alone puts new items in order.
+const LEAST_OF_IALS: f32 = 0.02;
 
 /// Weights by slice.
 type Table = [ByScorer<f32>; SLICES];
@@ -83,6 +86,11 @@ pub(super) fn fit(scored: &[Scored], domains: usize) -> Stacked {
     for (domain, table) in tables.iter_mut().enumerate() {
         for (number, slice) in HistorySlice::ALL.into_iter().enumerate() {
             guard(&prepared, &mut cross_fitted, domain, slice, &mut table[number]);
+        }
+    }
+    for table in &mut tables {
+        for weights in &mut table[1..] {
+            *weights = with(weights, IALS, weights[IALS].max(LEAST_OF_IALS)).unwrap_or(*weights);
         }
     }
     let levels = (0..domains).map(|domain| levels(&prepared, domain, &tables[domain])).collect();

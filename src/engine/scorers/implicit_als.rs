@@ -6,6 +6,8 @@
 //!
 //! Each row is solved exactly ([`super::als_row`]); folding a person in is one such solve.
 
+use std::borrow::Cow;
+
 use faer::{Accum, Mat, Par, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +20,7 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::Dataset;
 
 use super::als_row::{Entry, scaled, shrinkage, solve, solve_with_unit};
+use super::term_factors::{self, Rows, TermFactors};
 use super::{Contribution, Profile, Scorer};
 
 /// The hyper-parameters.
@@ -35,6 +38,8 @@ pub struct AlsSettings {
     pub frequency_exponent: f32,
     /// The confidence of an interaction is its strength, brought to a mean of 1 within a person, to this power; 0: all count 1.
     pub strength_exponent: f32,
+    /// The ridge penalty of the map from terms to factors, which items get that nobody touched; 0: they get none.
+    pub content_ridge: f32,
 }
 
 impl Default for AlsSettings {
@@ -46,6 +51,7 @@ impl Default for AlsSettings {
             unobserved_weight: 0.05,
             frequency_exponent: 1.0,
             strength_exponent: 0.5,
+            content_ridge: 1.0,
         }
     }
 }
@@ -63,7 +69,14 @@ pub struct AlsFactors {
     pub factors: Vec<f32>,
     /// Λ: `k` eigenvalues of the Gram matrix.
     pub eigenvalues: Vec<f32>,
+    /// How many columns, the first ones, were learned from behaviour; the rest from their terms.
+    pub trained: usize,
+    /// For items that came after training.
+    pub terms: TermFactors,
 }
+
+/// At most so many items teach what a term means.
+const TEACHERS: usize = 100_000;
 
 /// One side's factors in the eigenbasis of their Gram matrix: `k` numbers for each row of the data, one after the other.
 struct Basis {
@@ -148,7 +161,8 @@ pub fn fit(data: &Dataset, size: usize, settings: &AlsSettings, seed: u64) -> Re
     }
     let basis = Basis::of(&items)?;
     if basis.factors.iter().chain(&basis.eigenvalues).all(|value| value.is_finite()) {
-        Ok(AlsFactors { dimensions: k, factors: basis.factors, eigenvalues: basis.eigenvalues })
+        let terms = TermFactors::default();
+        Ok(AlsFactors { dimensions: k, factors: basis.factors, eigenvalues: basis.eigenvalues, trained: size, terms })
     } else {
         Err(AlsError)
     }
@@ -191,6 +205,33 @@ impl AlsFactors {
         &self.factors[item as usize * self.dimensions..][..self.dimensions]
     }
 
+    /// Learns what terms say of an item's factors from the items with behaviour, and gives factors to the others.
+    ///
+    /// * `terms`: of all columns of the model, those learned from behaviour first.
+    /// * `name`: of a term.
+    pub fn learn_terms<'a>(&mut self, terms: &Rows, name: impl Fn(u32) -> &'a str, lambda: f32) {
+        let (k, teachers) = (self.dimensions, self.trained.min(TEACHERS).min(terms.len()));
+        if k == 0 || lambda <= 0.0 {
+            return;
+        }
+        let mut used: Vec<u32> = terms[..teachers].iter().flatten().map(|&(term, _)| term).collect();
+        used.sort_unstable();
+        used.dedup();
+        // An artifact parts names by line breaks.
+        used.retain(|&term| !name(term).contains('\n'));
+        let known = |row: &Vec<(u32, f32)>| -> Vec<(u32, f32)> {
+            let row_of = |&(term, weight): &(u32, f32)| Some((used.binary_search(&term).ok()? as u32, weight));
+            row.iter().filter_map(row_of).collect()
+        };
+        let rows: Rows = terms[..teachers].iter().map(known).collect();
+        let factors = term_factors::fit(&rows, used.len(), &self.factors[..teachers * k], k, lambda);
+        for row in &terms[self.trained.min(terms.len())..] {
+            self.factors.extend(term_factors::combined(&known(row), &factors, k));
+        }
+        let names = used.into_iter().map(|term| name(term).to_owned()).collect();
+        self.terms = TermFactors::new(k, names, factors);
+    }
+
     /// Folds a person in: the factors of a history of columns and strengths. `None` when it knows nothing of the history.
     #[must_use]
     pub fn fold_in(&self, history: &[(u32, f32)], settings: &AlsSettings) -> Option<Vec<f32>> {
@@ -199,7 +240,7 @@ impl AlsFactors {
         if entries.is_empty() {
             return None;
         }
-        let penalty = penalty(entries.len(), self.len(), settings);
+        let penalty = penalty(entries.len(), self.trained, settings);
         Some(solve(&entries, &self.eigenvalues, settings.unobserved_weight, penalty, |item| self.column(item)))
     }
 
@@ -215,10 +256,13 @@ impl AlsFactors {
         let rules = [
             (self.eigenvalues.len() == self.dimensions, "dimensions and eigenvalues differ"),
             (self.factors.len() == self.len() * self.dimensions, "factors and dimensions differ"),
-            (self.len() <= items, "more items are covered than there are"),
+            (self.len() <= items && self.trained <= self.len(), "more items are covered than there are"),
             (self.factors.iter().chain(&self.eigenvalues).all(|value| value.is_finite()), "a factor is not a number"),
         ];
-        rules.into_iter().find_map(|(holds, reason)| (!holds).then_some(reason))
+        rules
+            .into_iter()
+            .find_map(|(holds, reason)| (!holds).then_some(reason))
+            .or_else(|| self.terms.fault(self.dimensions))
     }
 }
 
@@ -249,32 +293,36 @@ impl ImplicitAls<'_> {
         let history: Vec<(u32, f32)> = columns.into_iter().map(|(column, strength, _)| (column, strength)).collect();
         self.factors.fold_in(&history, self.settings)
     }
+
+    /// The factors of an item: its own, or those that its terms foretell.
+    fn item(&self, catalogue: &Catalogue, item: ItemIndex) -> Option<Cow<'_, [f32]>> {
+        match self.binding.column(item).filter(|&column| (column as usize) < self.factors.len()) {
+            Some(column) => Some(Cow::Borrowed(self.factors.column(column))),
+            None => self.factors.terms.of(catalogue, item).map(Cow::Owned),
+        }
+    }
 }
 
 impl Scorer for ImplicitAls<'_> {
-    fn score(&self, _: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
+    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
         let Some(person) = self.person(profile) else { return false };
         for (item, out) in items.iter().zip(out) {
-            let column = self.binding.column(*item).filter(|&column| (column as usize) < self.factors.len());
-            *out = column.map_or(0.0, |column| self.factors.predict(&person, column));
+            *out = self.item(catalogue, *item).map_or(0.0, |factors| dot(&person, &factors));
         }
         true
     }
 
     /// The prediction is linear in the targets of the history (Hu et al. 2008, section 5): with `y = (AᵀA + I)⁻¹ D^-½h`, item `j` of the history
     /// adds `c_j^½ t_j (A_j · y)`.
-    fn contributions(&self, _: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
-        let Some(to) = self.binding.column(item).filter(|&to| (to as usize) < self.factors.len()) else {
-            return Vec::new();
-        };
+    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
+        let Some(wanted) = self.item(catalogue, item) else { return Vec::new() };
         let mut known = self.binding.columns_of(profile);
         known.retain(|&(column, strength, _)| (column as usize) < self.factors.len() && strength != 0.0);
         let (items, strengths): (Vec<u32>, Vec<f32>) = known.iter().map(|&(column, s, _)| (column, s)).unzip();
         let entries = entries(&items, &strengths, self.factors.len(), self.settings.strength_exponent);
-        let penalty = penalty(entries.len(), self.factors.len(), self.settings);
+        let penalty = penalty(entries.len(), self.factors.trained, self.settings);
         let shrink = shrinkage(&self.factors.eigenvalues, self.settings.unobserved_weight, penalty);
         let scaled = scaled(&entries, &shrink, |item| self.factors.column(item));
-        let wanted = self.factors.column(to);
         let mut y = Mat::from_fn(shrink.len(), 1, |d, _| shrink[d] * wanted[d]);
         solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut y);
         let amounts = scaled.transpose() * y;
@@ -299,6 +347,7 @@ mod tests {
         unobserved_weight: 0.1,
         frequency_exponent: 0.5,
         strength_exponent: 0.0,
+        content_ridge: 0.5,
     };
 
     fn data() -> Dataset {
@@ -320,6 +369,16 @@ mod tests {
         assert!(factors.predict(&other, 4) > 0.3 && factors.predict(&other, 5) < 0.1);
         assert_eq!(factors, fit(&data(), 6, &SETTINGS, 3).unwrap(), "the same seed gives the same factors");
         assert_eq!(factors.fold_in(&[], &SETTINGS), None);
+    }
+
+    #[test]
+    fn an_item_that_nobody_touched_takes_after_those_with_its_terms() {
+        let mut factors = fit(&data(), 5, &SETTINGS, 3).unwrap();
+        let terms: Rows = [0, 0, 0, 1, 1, 0, 1].map(|term| vec![(term, 1.0f32)]).to_vec();
+        factors.learn_terms(&terms, |term| ["word a", "word b"][term as usize], 0.5);
+        assert_eq!((factors.trained, factors.len(), factors.terms.names().len()), (5, 7, 2));
+        let person = factors.fold_in(&[(0, 1.0), (1, 1.0)], &SETTINGS).unwrap();
+        assert!(factors.predict(&person, 5) > factors.predict(&person, 6) + 0.2);
     }
 
     #[test]

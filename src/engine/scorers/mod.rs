@@ -8,6 +8,7 @@ pub mod implicit_als;
 pub mod item_knn;
 pub mod item_weights;
 pub mod popularity;
+pub mod term_factors;
 
 use super::ItemIndex;
 use super::catalogue::Catalogue;
@@ -22,6 +23,7 @@ pub const ITEM_TO_ITEM: [&str; 5] = ["ease", "graph_filter", "item_knn_cosine", 
 pub const POPULARITY: usize = 0;
 pub const CONTENT: usize = 1;
 pub const EASE: usize = 2;
+pub const IALS: usize = 3;
 
 /// One number for each scorer.
 pub type ByScorer<T> = [T; SCORERS.len()];

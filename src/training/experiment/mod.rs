@@ -44,6 +44,8 @@ pub struct Split {
     loaded: Loaded,
     cases: Vec<SplitCase>,
     source: Source,
+    /// By item: whether it is ranked; `None`: all are.
+    candidates: Option<Vec<bool>>,
     /// By item: when it was first touched in the training part.
     first_seen: Vec<Option<i64>>,
     notes: Vec<String>,
@@ -168,12 +170,15 @@ fn ranking(
     case: &SplitCase,
     limit: usize,
 ) -> Vec<u32> {
-    let query = query(settings.training.domains[usize::from(case.domain)].clone(), limit, name);
+    let asked = if split.candidates.is_some() { split.loaded.items.len() } else { limit };
+    let query = query(settings.training.domains[usize::from(case.domain)].clone(), asked, name);
     let interactions = &settings.training.interactions;
     let answer = pipeline::recommend(&split.loaded.catalogue, Some(model), interactions, &query, &case.history);
     let place = |id| split.loaded.items.binary_search_by(|item| item.id.cmp(id)).ok();
     let ranked = answer.lists.iter().flat_map(|(_, list)| list);
-    ranked.filter_map(|ranked| place(&ranked.item.id)).map(|place| place as u32).collect()
+    let ranked = ranked.filter_map(|ranked| place(&ranked.item.id));
+    let is_candidate = |place: &usize| split.candidates.as_ref().is_none_or(|candidates| candidates[*place]);
+    ranked.filter(is_candidate).map(|place| place as u32).take(limit).collect()
 }
 
 fn query(domain: Domain, limit: usize, model: &str) -> Query {

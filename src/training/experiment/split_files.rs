@@ -84,7 +84,7 @@ pub fn split_files(
         cutoff: None,
     };
     let first_seen = loaded.data.supporters().into_iter().map(|people| (people > 0).then_some(0)).collect();
-    Ok(Split { loaded, cases, source, first_seen, notes: Vec::new() })
+    Ok(Split { loaded, cases, source, candidates: None, first_seen, notes: Vec::new() })
 }
 
 fn place_of(domain: &Domain, settings: &TrainingSettings) -> Result<u16, TrainingError> {

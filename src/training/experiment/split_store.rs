@@ -32,6 +32,8 @@ pub enum SplitKind {
     Temporal,
     /// A random part of what each person likes.
     Random,
+    /// A random part of the items, with all that anybody did with them: how well are items ranked that nobody has touched yet?
+    Items,
 }
 
 /// Splits what the store holds so that `test_share` of the interactions are to be foreseen. Nothing after `now` may be in the store.
@@ -81,11 +83,15 @@ fn split(
         })
         .collect();
     let unordered = match kind {
-        SplitKind::Random => (0..settings.domains.len() as u16).collect(),
+        SplitKind::Random | SplitKind::Items => (0..settings.domains.len() as u16).collect(),
         SplitKind::Temporal => without_order(&people, &domains),
     };
     let cutoff = cutoff(&people, &domains, &unordered, test_share);
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    // By id, as the order of the catalogue is that of its changes.
+    let by_id: BTreeSet<&ItemId> = items.iter().map(|item| &item.id).collect();
+    let mut chosen = |_: &&ItemId| kind == SplitKind::Items && random.random::<f64>() < test_share;
+    let new_items: BTreeSet<ItemId> = by_id.into_iter().filter(&mut chosen).cloned().collect();
     let mut loader = Loader::new(items, settings);
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut first_seen: HashMap<ItemId, i64> = HashMap::new();
@@ -97,10 +103,13 @@ fn split(
         let hidden: BTreeSet<ItemId> = liked
             .iter()
             .filter(|&item| domains.get(item).is_some_and(|domain| unordered.contains(domain)))
-            .filter(|_| random.random::<f64>() < test_share)
+            .filter(|item| {
+                if kind == SplitKind::Items { new_items.contains(*item) } else { random.random::<f64>() < test_share }
+            })
             .cloned()
             .collect();
         let is_before = |interaction: &Interaction| match domains.get(&interaction.item_id) {
+            _ if new_items.contains(&interaction.item_id) => false,
             Some(domain) if unordered.contains(domain) => !hidden.contains(&interaction.item_id),
             _ => cutoff.is_some_and(|cutoff| interaction.at < cutoff),
         };
@@ -140,16 +149,23 @@ fn split(
             SplitCase { user: user.to_string(), domain, history, relevant, asked_at, first }
         })
         .collect();
-    let source = source(&loaded, &cases, cutoff, &unordered, settings);
-    let notes = unordered.iter().map(|&domain| {
-        let name = &settings.domains[usize::from(domain)];
-        format!(
-            "{name}: split at random within each person, as its interactions have no order in time or it was asked for"
-        )
-    });
-    let notes = notes.collect();
+    let mut source = source(&loaded, &cases, cutoff, &unordered, settings);
+    let mut notes: Vec<String> = Vec::new();
+    let mut candidates = None;
+    if kind == SplitKind::Items {
+        source.kind = "items".into();
+        source.description = format!("{} items that training never saw, ranked among themselves", new_items.len());
+        candidates = Some(loaded.items.iter().map(|item| new_items.contains(&item.id)).collect());
+    } else {
+        notes.extend(unordered.iter().map(|&domain| {
+            let name = &settings.domains[usize::from(domain)];
+            format!(
+                "{name}: split at random within each person, as its interactions have no order in time or it was asked for"
+            )
+        }));
+    }
     let first_seen = loaded.items.iter().map(|item| first_seen.get(&item.id).copied()).collect();
-    Split { loaded, cases, source, first_seen, notes }
+    Split { loaded, cases, source, candidates, first_seen, notes }
 }
 
 /// What one person is asked for at one moment.
