@@ -2,8 +2,8 @@
 
 Peers: implicit (ALS, BM25, TF-IDF, cosine) and RecTools (EASE, PureSVD). RecTools' SASRec and LightFM are left out: they need
 torch or a compiler. All are judged alike: full ranking over all training items but the user's own; nDCG and recall at 20 as means over the
-test users that training knows, where a test item that training never saw counts as missed. Each model gets the same budget, TRIALS sets
-of hyper-parameters drawn by a fixed seed and tried on a tenth of the training rows; the winner is fitted again on all of them. Medley searches with
+test users that training knows, where a test item that training never saw counts as missed. Each model gets the same budget: TRIALS sets
+of hyper-parameters drawn by a fixed seed and tried on a tenth of the training rows, and no new one after SECONDS; the winner is fitted again on all of them. Medley searches with
 as many trials a model (`--tune`) and never sees the test file before it is asked.
 
     peers.py TRAIN TEST MEDLEY      lines of: user item [weight], separated by tabs or spaces
@@ -23,10 +23,12 @@ from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 from rectools.dataset import Dataset
 from rectools.models import EASEModel, PureSVDModel
+from threadpoolctl import threadpool_limits
 
 warnings.filterwarnings("ignore")
 K = 20
 TRIALS = 15
+SECONDS = 180
 
 
 def read(path):
@@ -47,7 +49,9 @@ class Implicit:
 
     def fit(self, train):
         self.train = train
-        self.model.fit(train, show_progress=False)
+        # implicit has threads of its own; those of BLAS beside them slow it down.
+        with threadpool_limits(1, "blas"):
+            self.model.fit(train, show_progress=False)
 
     def rank(self, users):
         return self.model.recommend(users, self.train[users], N=K, filter_already_liked_items=True)[0]
@@ -143,6 +147,8 @@ def main(train_file, test_file, binary):
     for name, (wrapper, kind, parameters) in search_spaces(draw).items():
         start, trials = time.perf_counter(), []
         for trial in range(TRIALS):
+            if time.perf_counter() - start > SECONDS:
+                break
             label, chosen_parameters = list(values)[trial % 2], parameters()
             model = wrapper(kind, chosen_parameters)
             model.fit(matrix(fit, values[label]))
@@ -151,7 +157,7 @@ def main(train_file, test_file, binary):
         model = wrapper(kind, best)
         model.fit(matrix(rows, values[label]))
         ndcg, recall = evaluate(model, truth(test))
-        table.append((name, ndcg, recall, time.perf_counter() - start, f"{label} {best}"))
+        table.append((name, ndcg, recall, time.perf_counter() - start, f"{len(trials)} trials: {label} {best}"))
     print(f"{'model':<24} {'nDCG@20':>8} {'recall@20':>10} {'seconds':>8}  parameters")
     for name, ndcg, recall, took, note in sorted(table, key=lambda row: -row[1]):
         print(f"{name:<24} {ndcg:>8.4f} {recall:>10.4f} {took:>8.1f}  {note}", flush=True)

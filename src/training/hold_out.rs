@@ -41,11 +41,17 @@ pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> HeldOut 
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let data = &loaded.data;
     let mut out = HeldOut { cases: Vec::new(), data: Dataset::new(data.item_count), times: Vec::new() };
-    let share = settings.validation_share.min(settings.validation_max_users as f64 / data.users().max(1) as f64);
+    // Those known in several domains come first: they alone teach what one domain says of another, and there may be few.
+    let crossing: Vec<bool> = (0..data.users()).map(|user| is_crossing(loaded, user)).collect();
+    let crossers = crossing.iter().filter(|crossing| **crossing).count();
+    let share_of = |wanted: f64, people: usize| settings.validation_share.min(wanted / people.max(1) as f64);
+    let of_crossers = share_of(settings.validation_max_users as f64, crossers);
+    let left = settings.validation_max_users as f64 - of_crossers * crossers as f64;
+    let of_others = share_of(left, data.users() - crossers);
     for user in 0..data.users() {
         let (items, strengths) = data.row(user);
         let at = &loaded.times[data.offsets[user]..data.offsets[user + 1]];
-        let chosen = random.random::<f64>() < share;
+        let chosen = random.random::<f64>() < if crossing[user] { of_crossers } else { of_others };
         let hidden = if chosen { hidden_items(loaded, items, strengths, at, &mut random) } else { BTreeMap::new() };
         let is_hidden = |item: u32| hidden.values().any(|of: &Vec<u32>| of.contains(&item));
         let kept: Vec<(u32, f32, i64)> =
@@ -58,6 +64,14 @@ pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> HeldOut 
         out.data.push(&mut row);
     }
     out
+}
+
+/// Whether somebody took to anything in two domains or more.
+fn is_crossing(loaded: &Loaded, user: usize) -> bool {
+    let (items, strengths) = loaded.data.row(user);
+    let mut liked = items.iter().zip(strengths).filter(|(_, strength)| **strength > 0.0);
+    let domain = |item: u32| loaded.domain_of[item as usize];
+    liked.next().is_some_and(|(&first, _)| liked.any(|(&item, _)| domain(item) != domain(first)))
 }
 
 /// By domain: a fifth of what somebody likes, at least one, if at least two remain.
