@@ -1,5 +1,6 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
+mod breaker;
 mod ingest;
 pub mod keys;
 mod live_catalogue;
@@ -20,6 +21,7 @@ pub use crate::store::{
     Appended, Erasure, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
 };
 
+use breaker::Breaker;
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;
 
@@ -41,7 +43,7 @@ pub enum ServiceError {
 /// One model that a request can name.
 #[derive(Debug, Clone)]
 pub struct ModelEntry {
-    /// `hybrid`, `ease`, `content`, `popularity`.
+    /// One of [`MODEL_NAMES`].
     pub name: &'static str,
     pub record: ModelRecord,
 }
@@ -62,6 +64,8 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     catalogue: LiveCatalogue,
     models: LiveModels,
+    /// For the histories that recommendations ask for.
+    histories: Breaker,
 }
 
 impl Service {
@@ -75,6 +79,7 @@ impl Service {
         let service = Arc::new(Self {
             catalogue: LiveCatalogue::new(&config.domains),
             models: LiveModels::new(models_dir),
+            histories: Breaker::default(),
             config,
             store,
         });

@@ -25,9 +25,14 @@ impl Service {
         answer
     }
 
-    /// What the store holds of this person, within the time that the configuration and the caller grant.
+    /// What the store holds of this person, within the time that the configuration and the caller grant. While the store keeps failing it is
+    /// asked about once a second only, and everybody else is answered at once.
     async fn stored_history(&self, user: &UserId, query: &Query, degraded: &mut Vec<Degradation>) -> Vec<Behaviour> {
         let configured = self.config.database.history_timeout();
+        if !self.histories.allows(Instant::now()) {
+            degraded.push(Degradation::HistoryUnavailable);
+            return Vec::new();
+        }
         let patience = query.deadline.map_or(configured, |deadline| deadline.min(configured));
         let until = Instant::now() + patience;
         let loading = async {
@@ -40,10 +45,20 @@ impl Service {
         };
         let outcome = tokio::time::timeout(patience, loading).await;
         match outcome {
-            Ok(Ok(history)) => return history,
-            Ok(Err(error)) => tracing::warn!(%error, "answering without the stored history"),
+            Ok(Ok(history)) => {
+                self.histories.succeeded();
+                return history;
+            }
+            Ok(Err(error)) => {
+                self.histories.failed(Instant::now());
+                tracing::warn!(%error, "answering without the stored history");
+            }
+            // The caller was in a hurry: that says nothing of the store.
             Err(_) if patience < configured => degraded.push(Degradation::DeadlineExceeded),
-            Err(_) => tracing::warn!(?patience, "answering without the stored history: the store took too long"),
+            Err(_) => {
+                self.histories.failed(Instant::now());
+                tracing::warn!(?patience, "answering without the stored history: the store took too long");
+            }
         }
         degraded.push(Degradation::HistoryUnavailable);
         Vec::new()

@@ -8,8 +8,11 @@
 //! 2020): each term is one more person, who takes to the items that bear it. `XᵀX` becomes `XᵀX + β TᵀT`, where `TᵀT` holds the cosines of the items'
 //! terms. It gives weights to items that nobody has touched yet.
 
+use std::collections::HashMap;
+
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
+use faer::traits::RealField;
 use faer::{Mat, Par};
 use rayon::prelude::*;
 
@@ -36,7 +39,7 @@ pub type Terms = Vec<Vec<(u32, f32)>>;
 /// * `side`: terms of the columns, and how much they count (β); a weight of 0 leaves them out.
 /// * `keep`: how many of the largest weights (in size) stay in each row; 0 keeps all.
 ///
-/// Memory: two dense matrices of `size²` f32, and what is kept.
+/// Single precision, where its residual is small; double otherwise. Memory: two dense matrices of `size²` numbers, and what is kept.
 ///
 /// # Errors
 /// [`EaseError`].
@@ -50,16 +53,43 @@ pub fn fit(
     if size == 0 {
         return Ok(ItemWeights::default());
     }
-    let mut gram = gram(data, size);
-    if let Some((terms, weight)) = side.filter(|(_, weight)| *weight > 0.0) {
+    let side = side.filter(|(_, weight)| *weight > 0.0);
+    let rows = match inverse::<f32>(data, size, lambda, side) {
+        Ok(inverse) if residual(&inverse, data, lambda, side) <= TOLERANCE => rows(&inverse, keep),
+        _ => {
+            tracing::warn!(size, lambda, "single precision does not carry EASE: fitting it again in double precision");
+            rows(&inverse::<f64>(data, size, lambda, side)?, keep)
+        }
+    };
+    let weights = ItemWeights::from_rows(rows, keep);
+    if weights.weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
+}
+
+/// The precision that EASE is fitted in.
+trait Real: RealField + Copy + From<f32> + Into<f64> {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// What may be wrong at most with single precision: the relative residual of the inverse.
+const TOLERANCE: f64 = 1e-2;
+
+/// `P = (XᵀX + βTᵀT + λI)⁻¹`, lower triangle.
+fn inverse<T: Real>(
+    data: &Dataset,
+    size: usize,
+    lambda: f32,
+    side: Option<(&Terms, f32)>,
+) -> Result<Mat<T>, EaseError> {
+    let mut gram = gram::<T>(data, size);
+    if let Some((terms, weight)) = side {
         add_terms(&mut gram, terms, weight);
     }
     for i in 0..size {
-        gram[(i, i)] += lambda.max(f32::MIN_POSITIVE);
+        gram[(i, i)] = gram[(i, i)] + T::from(lambda.max(f32::MIN_POSITIVE));
     }
     let par = Par::rayon(0);
-    let scratch = llt::factor::cholesky_in_place_scratch::<f32>(size, par, faer::Spec::default())
-        .or(llt::inverse::inverse_scratch::<f32>(size, par));
+    let scratch = llt::factor::cholesky_in_place_scratch::<T>(size, par, faer::Spec::default())
+        .or(llt::inverse::inverse_scratch::<T>(size, par));
     let mut buffer = MemBuffer::new(scratch);
     llt::factor::cholesky_in_place(
         gram.as_mut(),
@@ -69,16 +99,60 @@ pub fn fit(
         faer::Spec::default(),
     )
     .map_err(|llt::factor::LltError::NonPositivePivot { index }| EaseError::NotPositiveDefinite(index))?;
-    let mut inverse = Mat::<f32>::zeros(size, size);
+    let mut inverse = Mat::<T>::zeros(size, size);
     llt::inverse::inverse(inverse.as_mut(), gram.as_ref(), par, MemStack::new(&mut buffer));
-    drop((gram, buffer));
+    Ok(inverse)
+}
 
-    let diagonal: Vec<f32> = (0..size).map(|i| inverse[(i, i)]).collect();
+/// `|G P x - x| / |x|` for one `x` of ones with changing signs; `G` is applied through the data, as its matrix has become the factor.
+fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, lambda: f32, side: Option<(&Terms, f32)>) -> f64 {
+    let size = inverse.nrows();
+    let sign = |i: usize| if (i * 7919) % 13 % 2 == 0 { 1.0 } else { -1.0 };
+    let mut solved = vec![0.0f64; size];
+    for column in 0..size {
+        let of = inverse.col(column);
+        for row in column..size {
+            let value: f64 = of[row].into();
+            solved[row] += value * sign(column);
+            if row > column {
+                solved[column] += value * sign(row);
+            }
+        }
+    }
+    let mut back: Vec<f64> = solved.iter().map(|value| value * f64::from(lambda.max(f32::MIN_POSITIVE))).collect();
+    for user in 0..data.users() {
+        let (items, strengths) = data.row(user);
+        let scale = f64::from(mean_scale(strengths));
+        let known = || items.iter().zip(strengths).take_while(|(item, _)| (**item as usize) < size);
+        let sum: f64 = known().map(|(&item, &strength)| f64::from(strength) * scale * solved[item as usize]).sum();
+        known().for_each(|(&item, &strength)| back[item as usize] += f64::from(strength) * scale * sum);
+    }
+    if let Some((terms, weight)) = side {
+        let mut sums: HashMap<u32, f64> = HashMap::new();
+        for (row, solved) in terms.iter().zip(&solved) {
+            row.iter().for_each(|&(term, value)| *sums.entry(term).or_default() += f64::from(value) * solved);
+        }
+        for (row, back) in terms.iter().zip(&mut back) {
+            *back += row.iter().map(|(term, value)| f64::from(weight * value) * sums[term]).sum::<f64>();
+        }
+    }
+    let wrong: f64 = back.iter().enumerate().map(|(i, value)| (value - sign(i)).powi(2)).sum();
+    (wrong / size as f64).sqrt()
+}
+
+/// `B` row by row: the `keep` largest of each (0: all).
+fn rows<T: Real>(inverse: &Mat<T>, keep: usize) -> Vec<Vec<(u32, f32)>> {
+    let size = inverse.nrows();
+    let diagonal: Vec<T> = (0..size).map(|i| inverse[(i, i)]).collect();
     // Only the lower triangle of the inverse is filled: P is symmetric.
     let at = |i: usize, j: usize| if i >= j { inverse[(i, j)] } else { inverse[(j, i)] };
-    let rows: Vec<Vec<(u32, f32)>> = (0..size)
+    let weight = |i: usize, j: usize| -> f32 {
+        let value: f64 = (at(i, j) / diagonal[j]).into();
+        -value as f32
+    };
+    (0..size)
         .into_par_iter()
-        .map(|i| (0..size).filter(|&j| j != i).map(|j| (j as u32, -at(i, j) / diagonal[j])).collect())
+        .map(|i| (0..size).filter(|&j| j != i).map(|j| (j as u32, weight(i, j))).collect())
         .map(|mut row: Vec<(u32, f32)>| {
             if keep > 0 && row.len() > keep {
                 row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
@@ -86,9 +160,7 @@ pub fn fit(
             }
             row
         })
-        .collect();
-    let weights = ItemWeights::from_rows(rows, keep);
-    if weights.weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
+        .collect()
 }
 
 /// What a person's strengths are multiplied with, so that their positive ones have a mean of 1.
@@ -99,8 +171,8 @@ fn mean_scale(strengths: &[f32]) -> f32 {
 }
 
 /// `XᵀX` of the first `size` columns, lower triangle, rows scaled by their mean positive strength.
-fn gram(data: &Dataset, size: usize) -> Mat<f32> {
-    let mut gram = Mat::<f32>::zeros(size, size);
+fn gram<T: Real>(data: &Dataset, size: usize) -> Mat<T> {
+    let mut gram = Mat::<T>::zeros(size, size);
     // Item by item: the users of an item, so that each thread fills columns of its own.
     let users_of = columns(data, size);
     let scales: Vec<f32> = (0..data.users()).map(|user| mean_scale(data.row(user).1)).collect();
@@ -113,7 +185,7 @@ fn gram(data: &Dataset, size: usize) -> Mat<f32> {
                 if item as usize >= size {
                     break;
                 }
-                into[item as usize] += scaled * other;
+                into[item as usize] = into[item as usize] + T::from(scaled * other);
             }
         }
     });
@@ -121,7 +193,7 @@ fn gram(data: &Dataset, size: usize) -> Mat<f32> {
 }
 
 /// Adds `weight` times the products of the columns' terms, lower triangle.
-fn add_terms(gram: &mut Mat<f32>, terms: &Terms, weight: f32) {
+fn add_terms<T: Real>(gram: &mut Mat<T>, terms: &Terms, weight: f32) {
     let size = gram.nrows();
     let count = terms.iter().flatten().map(|&(term, _)| term as usize + 1).max().unwrap_or(0);
     let mut bearers: Vec<Vec<(u32, f32)>> = vec![Vec::new(); count];
@@ -135,7 +207,7 @@ fn add_terms(gram: &mut Mat<f32>, terms: &Terms, weight: f32) {
             let bearers = &bearers[term as usize];
             let from = bearers.partition_point(|&(other, _)| (other as usize) < column);
             for &(other, theirs) in &bearers[from..] {
-                into[other as usize] += weight * value * theirs;
+                into[other as usize] = into[other as usize] + T::from(weight * value * theirs);
             }
         }
     });
@@ -161,7 +233,7 @@ mod tests {
         let (lambda, size) = (2.0, 5);
         let weights = fit(&data(), size, lambda, None, 0).unwrap();
         // The paper's condition: (XᵀX + λI)(I - B) has zeros off the diagonal.
-        let full = gram(&data(), size);
+        let full = gram::<f32>(&data(), size);
         let g = |i: usize, j: usize| full[(i.max(j), i.min(j))] + if i == j { lambda } else { 0.0 };
         for i in 0..size {
             for j in 0..size {
@@ -173,6 +245,19 @@ mod tests {
             }
             assert_eq!(weights.weight(i, i as u32), 0.0);
         }
+    }
+
+    #[test]
+    fn what_single_precision_does_not_carry_is_fitted_in_double() {
+        // A penalty that is lost beside the counts in 24 bits: items 0 to 2 always go together.
+        let mut data = Dataset::new(3);
+        (0..3_000).for_each(|_| data.push(&mut [(0, 1.0), (1, 1.0), (2, 1.0)]));
+        let lambda = 1e-5;
+        let single = inverse::<f32>(&data, 3, lambda, None);
+        assert!(single.is_err() || residual(&single.unwrap(), &data, lambda, None) > TOLERANCE);
+        assert!(residual(&inverse::<f64>(&data, 3, lambda, None).unwrap(), &data, lambda, None) < 1e-4);
+        let weights = fit(&data, 3, lambda, None, 0).unwrap();
+        assert!((weights.weight(0, 1) - 0.5).abs() < 1e-3, "{}", weights.weight(0, 1));
     }
 
     #[test]

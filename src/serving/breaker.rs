@@ -1,0 +1,76 @@
+//! A circuit breaker: after several failures in a row a dependency is left alone for a while, so that nobody waits for what will not come.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Failures in a row after which it opens.
+const LIMIT: u32 = 5;
+/// How long it stays open; then one caller tries, and the others go on doing without until that one has succeeded.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub struct Breaker {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// Whether the dependency may be asked at this moment.
+    pub fn allows(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        match state.open_until {
+            Some(until) if now < until => false,
+            Some(_) => {
+                // This caller tries; the next one only when it has not come back by then.
+                state.open_until = Some(now + PAUSE);
+                true
+            }
+            None => true,
+        }
+    }
+
+    pub fn succeeded(&self) {
+        *self.state() = State::default();
+    }
+
+    pub fn failed(&self, now: Instant) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= LIMIT {
+            state.open_until = Some(now + PAUSE);
+        }
+    }
+
+    /// A panic cannot leave the two numbers in disorder.
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_lets_one_try_after_a_pause() {
+        let (breaker, start) = (Breaker::default(), Instant::now());
+        (1..LIMIT).for_each(|_| breaker.failed(start));
+        breaker.succeeded();
+        (1..LIMIT).for_each(|_| breaker.failed(start));
+        assert!(breaker.allows(start), "the failures were not in a row");
+        breaker.failed(start);
+        assert!(!breaker.allows(start + PAUSE / 2));
+        assert!(breaker.allows(start + PAUSE), "one tries");
+        assert!(!breaker.allows(start + PAUSE), "the others wait for its outcome");
+        breaker.failed(start + PAUSE);
+        assert!(!breaker.allows(start + PAUSE * 3 / 2));
+        assert!(breaker.allows(start + PAUSE * 2));
+        breaker.succeeded();
+        assert!(breaker.allows(start + PAUSE * 2) && breaker.allows(start + PAUSE * 2));
+    }
+}
