@@ -48,10 +48,10 @@ pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> HeldOut 
     let of_crossers = share_of(settings.validation_max_users as f64, crossers);
     let left = settings.validation_max_users as f64 - of_crossers * crossers as f64;
     let of_others = share_of(left, data.users() - crossers);
-    for user in 0..data.users() {
+    for (user, crosses) in crossing.into_iter().enumerate() {
         let (items, strengths) = data.row(user);
         let at = &loaded.times[data.offsets[user]..data.offsets[user + 1]];
-        let chosen = random.random::<f64>() < if crossing[user] { of_crossers } else { of_others };
+        let chosen = random.random::<f64>() < if crosses { of_crossers } else { of_others };
         let hidden = if chosen { hidden_items(loaded, items, strengths, at, &mut random) } else { BTreeMap::new() };
         let is_hidden = |item: u32| hidden.values().any(|of: &Vec<u32>| of.contains(&item));
         let kept: Vec<(u32, f32, i64)> =

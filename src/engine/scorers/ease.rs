@@ -85,7 +85,7 @@ fn inverse<T: Real>(
         add_terms(&mut gram, terms, weight);
     }
     for i in 0..size {
-        gram[(i, i)] = gram[(i, i)] + T::from(lambda.max(f32::MIN_POSITIVE));
+        gram[(i, i)] += T::from(lambda.max(f32::MIN_POSITIVE));
     }
     let par = Par::rayon(0);
     let scratch = llt::factor::cholesky_in_place_scratch::<T>(size, par, faer::Spec::default())
@@ -107,7 +107,7 @@ fn inverse<T: Real>(
 /// `|G P x - x| / |x|` for one `x` of ones with changing signs; `G` is applied through the data, as its matrix has become the factor.
 fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, lambda: f32, side: Option<(&Terms, f32)>) -> f64 {
     let size = inverse.nrows();
-    let sign = |i: usize| if (i * 7919) % 13 % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = |i: usize| if (i * 7919 % 13).is_multiple_of(2) { 1.0 } else { -1.0 };
     let mut solved = vec![0.0f64; size];
     for column in 0..size {
         let of = inverse.col(column);
@@ -185,7 +185,7 @@ fn gram<T: Real>(data: &Dataset, size: usize) -> Mat<T> {
                 if item as usize >= size {
                     break;
                 }
-                into[item as usize] = into[item as usize] + T::from(scaled * other);
+                into[item as usize] += T::from(scaled * other);
             }
         }
     });
@@ -207,7 +207,7 @@ fn add_terms<T: Real>(gram: &mut Mat<T>, terms: &Terms, weight: f32) {
             let bearers = &bearers[term as usize];
             let from = bearers.partition_point(|&(other, _)| (other as usize) < column);
             for &(other, theirs) in &bearers[from..] {
-                into[other as usize] = into[other as usize] + T::from(weight * value * theirs);
+                into[other as usize] += T::from(weight * value * theirs);
             }
         }
     });
