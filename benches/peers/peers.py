@@ -3,7 +3,8 @@
 Peers: implicit (ALS, BM25, TF-IDF, cosine) and RecTools (EASE, PureSVD). RecTools' SASRec and LightFM are left out: they need
 torch or a compiler. All are judged alike: full ranking over all training items but the user's own; nDCG and recall at 20 as means over the
 test users that training knows, where a test item that training never saw counts as missed. Each model gets the same budget: TRIALS sets
-of hyper-parameters drawn by a fixed seed and tried on a tenth of the training rows, and no new one after SECONDS; the winner is fitted again on all of them. Medley searches with
+of hyper-parameters, the library's own first and the rest drawn by a fixed seed, tried on a tenth of the training rows, and no new one after SECONDS; the
+winner is fitted again on all of them. Medley searches with
 as many trials a model (`--tune`) and never sees the test file before it is asked.
 
     peers.py TRAIN TEST MEDLEY      lines of: user item [weight], separated by tabs or spaces
@@ -149,7 +150,7 @@ def main(train_file, test_file, binary):
         for trial in range(TRIALS):
             if time.perf_counter() - start > SECONDS:
                 break
-            label, chosen_parameters = list(values)[trial % 2], parameters()
+            label, chosen_parameters = list(values)[trial % 2], parameters() if trial else {}
             model = wrapper(kind, chosen_parameters)
             model.fit(matrix(fit, values[label]))
             trials.append((evaluate(model, validation)[0], -trial, chosen_parameters, label))
@@ -157,7 +158,7 @@ def main(train_file, test_file, binary):
         model = wrapper(kind, best)
         model.fit(matrix(rows, values[label]))
         ndcg, recall = evaluate(model, truth(test))
-        table.append((name, ndcg, recall, time.perf_counter() - start, f"{len(trials)} trials: {label} {best}"))
+        table.append((name, ndcg, recall, time.perf_counter() - start, f"{len(trials)} trials: {label} {best or 'its defaults'}"))
     print(f"{'model':<24} {'nDCG@20':>8} {'recall@20':>10} {'seconds':>8}  parameters")
     for name, ndcg, recall, took, note in sorted(table, key=lambda row: -row[1]):
         print(f"{name:<24} {ndcg:>8.4f} {recall:>10.4f} {took:>8.1f}  {note}", flush=True)

@@ -1,5 +1,6 @@
 //! The commands, one file each; the only place where parts are put together.
 
+mod bench;
 mod config;
 mod demo;
 mod evaluate;
@@ -57,6 +58,7 @@ enum Command {
     Import(import::ImportArgs),
     Train(train::TrainArgs),
     Evaluate(evaluate::EvaluateArgs),
+    Bench(bench::BenchArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Bring the database up to date (serving does so by itself).
@@ -132,6 +134,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Import(arguments) => import::run(&context, &arguments).await,
             Command::Train(arguments) => train::run(&context, &arguments).await,
             Command::Evaluate(arguments) => evaluate::run(&context, &arguments).await,
+            Command::Bench(arguments) => bench::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
             Command::Export(arguments) => export::run(&context, &arguments).await,

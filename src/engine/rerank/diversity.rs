@@ -1,5 +1,8 @@
 //! Diversity: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), with the coverage of tastes (Agrawal et al., WSDM 2009).
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 /// What a taste that many picks have met has lost of its worth, at most: so little that meeting it is still worth more than meeting none.
 const COVERED: f32 = 0.4;
 
@@ -30,31 +33,64 @@ pub fn select(
         return (0..count.min(limit)).map(|place| (place, relevance(place, &worth))).collect();
     }
     let mut covered = vec![0.0f32; tastes];
-    let mut nearest = vec![0.0f32; count];
-    let mut left: Vec<usize> = (0..count).collect();
-    let mut picked = Vec::with_capacity(limit.min(count));
-    while picked.len() < limit && !left.is_empty() {
-        let value = |place: usize| (1.0 - diversity) * relevance(place, &worth) + diversity * (1.0 - nearest[place]);
-        let (at, best) = left
-            .iter()
-            .enumerate()
-            .map(|(at, &place)| (at, value(place)))
-            .fold((0, f32::MIN), |best, other| if other.1 > best.1 { other } else { best });
-        let place = left.remove(at);
-        picked.push((place, best.clamp(0.0, 1.0)));
-        for &other in &left {
-            nearest[other] = nearest[other].max(similarity(place, other));
+    // As values never rise, that of an earlier round is a bound: only those that could still be the best are brought up to date (Minoux 1978, "lazy greedy").
+    let value = |place: usize, nearest: f32, worth: &[f32]| {
+        (1.0 - diversity) * relevance(place, worth) + diversity * (1.0 - nearest)
+    };
+    let mut left: BinaryHeap<Left> =
+        (0..count).map(|place| Left { bound: value(place, 0.0, &worth), place, nearest: 0.0, round: 0 }).collect();
+    let mut picked: Vec<(usize, f32)> = Vec::with_capacity(limit.min(count));
+    while picked.len() < limit {
+        let Some(mut best) = left.pop() else { break };
+        if best.round < picked.len() {
+            for &(place, _) in &picked[best.round..] {
+                best.nearest = best.nearest.max(similarity(place, best.place));
+            }
+            best.round = picked.len();
+            best.bound = value(best.place, best.nearest, &worth);
+            left.push(best);
+            continue;
         }
+        picked.push((best.place, best.bound.clamp(0.0, 1.0)));
         // One taste alone competes with none.
         if tastes > 1 {
             for taste in 0..tastes {
-                covered[taste] += met(place, taste);
+                covered[taste] += met(best.place, taste);
                 worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(2.0 * covered[taste]));
             }
         }
     }
     picked
 }
+
+/// A candidate that was not picked yet, and what is known of its value.
+struct Left {
+    bound: f32,
+    place: usize,
+    nearest: f32,
+    /// How many picks `nearest` and `bound` know of.
+    round: usize,
+}
+
+impl Ord for Left {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bound.total_cmp(&other.bound).then(other.place.cmp(&self.place))
+    }
+}
+
+impl PartialOrd for Left {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Left {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Left {}
 
 #[cfg(test)]
 mod tests {
