@@ -164,6 +164,7 @@ fn model(catalogue: &mut Catalogue, items: &[Item], groups: &[&[&str]]) -> Bound
         items: 0,
         interactions: 0,
         als: AlsSettings::default(),
+        ease_strength_exponent: 1.0,
         blend: Blend::default(),
         checksum: String::new(),
         bytes: 0,

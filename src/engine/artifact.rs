@@ -56,6 +56,8 @@ pub struct Manifest {
     pub interactions: u64,
     /// What fold-in of iALS needs besides its factors.
     pub als: AlsSettings,
+    /// What fold-in of EASE needs besides its weights.
+    pub ease_strength_exponent: f32,
     pub blend: Blend,
     /// SHA-256 and size of `model.safetensors`; filled in when it is published.
     pub checksum: String,
@@ -247,7 +249,8 @@ impl BoundModel {
     /// The scorer of the model at this place of [`ITEM_TO_ITEM`].
     #[must_use]
     pub fn item_to_item(&self, place: usize) -> ItemToItem<'_> {
-        ItemToItem { weights: &self.model.item_to_item[place], binding: &self.binding }
+        let exponent = if ITEM_TO_ITEM[place] == "ease" { self.model.manifest.ease_strength_exponent } else { 1.0 };
+        ItemToItem { weights: &self.model.item_to_item[place], binding: &self.binding, exponent }
     }
 
     #[must_use]
@@ -330,6 +333,7 @@ mod tests {
                 items: 2,
                 interactions: 2,
                 als: AlsSettings::default(),
+                ease_strength_exponent: 0.5,
                 blend: Blend::default(),
                 checksum: String::new(),
                 bytes: 0,

@@ -41,6 +41,17 @@ impl Dataset {
         (&self.items[range.clone()], &self.strengths[range])
     }
 
+    /// The strengths of each user brought to a mean of 1 over the positive ones, to a power: [`damped`].
+    #[must_use]
+    pub fn damped(mut self, exponent: f32) -> Self {
+        for user in 0..self.users() {
+            let range = self.offsets[user]..self.offsets[user + 1];
+            let mean = mean_positive(&self.strengths[range.clone()]);
+            self.strengths[range].iter_mut().for_each(|strength| *strength = damped(*strength, mean, exponent));
+        }
+        self
+    }
+
     /// How many users have a positive strength for each item.
     #[must_use]
     pub fn supporters(&self) -> Vec<u32> {
@@ -50,4 +61,18 @@ impl Dataset {
         }
         counts
     }
+}
+
+/// The mean of the positive strengths; 1 when there are none.
+#[must_use]
+pub fn mean_positive(strengths: &[f32]) -> f32 {
+    let positive = strengths.iter().filter(|&&strength| strength > 0.0);
+    let (sum, count) = positive.fold((0.0, 0.0f32), |(sum, count), &strength| (sum + strength, count + 1.0));
+    if sum > 0.0 { sum / count } else { 1.0 }
+}
+
+/// `±(|strength| / mean)^exponent`: 1 keeps strengths in proportion, 0 makes all likes equal.
+#[must_use]
+pub fn damped(strength: f32, mean: f32, exponent: f32) -> f32 {
+    if strength == 0.0 { 0.0 } else { (strength.abs() / mean).powf(exponent).copysign(strength) }
 }

@@ -62,6 +62,7 @@ pub struct EngineSettings {
     pub ease_min_users: usize,
     pub ease_keep_per_item: usize,
     pub ease_side_weight: f32,
+    pub ease_strength_exponent: f32,
     pub graph_rank: usize,
     pub graph_alpha: f32,
     pub item_knn_neighbours: usize,

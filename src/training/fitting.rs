@@ -128,6 +128,7 @@ fn fit_chosen(
             "ease" => {
                 let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));
                 let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
+                let data = data.clone().damped(engine.ease_strength_exponent);
                 ease::fit(&data, covered, engine.ease_lambda, side, keep)?
             }
             "graph_filter" => {

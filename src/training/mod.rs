@@ -164,6 +164,7 @@ fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend:
         items: loaded.items.len() as u64,
         interactions: loaded.data.items.len() as u64,
         als: settings.engine.ials,
+        ease_strength_exponent: settings.engine.ease_strength_exponent,
         blend,
         checksum: String::new(),
         bytes: 0,

@@ -59,7 +59,7 @@ pub struct Tuned {
 type Space = (&'static str, fn(&mut EngineSettings, &mut ChaCha8Rng));
 
 /// The models that are tuned, the cheapest first, so that a short budget still tunes something.
-const SPACES: [Space; 6] = [
+const SPACES: [Space; 7] = [
     ("item_knn_cosine", |engine, random| engine.item_knn_neighbours = pick(random, &[20, 50, 100, 200, 400])),
     ("ials", |engine, random| {
         engine.ials.dimensions = pick(random, &[32, 64, 96, 128]);
@@ -76,6 +76,7 @@ const SPACES: [Space; 6] = [
         engine.popularity_half_life_days = pick(random, &[7.0, 30.0, 90.0, 180.0, 365.0, 1_000.0, 10_000.0]);
     }),
     ("ease", |engine, random| engine.ease_lambda = log_uniform(random, 10.0, 2_000.0)),
+    ("ease", |engine, random| engine.ease_strength_exponent = pick(random, &[0.0, 0.25, 0.5, 0.75, 1.0])),
     ("ease", |engine, random| engine.ease_side_weight = pick(random, &[0.0, 1.0, 3.0, 10.0, 30.0])),
 ];
 

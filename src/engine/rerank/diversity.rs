@@ -33,18 +33,23 @@ pub fn select(
         return (0..count.min(limit)).map(|place| (place, relevance(place, &worth))).collect();
     }
     let mut covered = vec![0.0f32; tastes];
-    // As values never rise, that of an earlier round is a bound: only those that could still be the best are brought up to date (Minoux 1978, "lazy greedy").
+    // As values never rise, that of an earlier round is a bound: only those that could still be the best are brought up to date (Minoux 1978, "lazy
+    // greedy"), first in their relevance, which is cheap, and only then in what they resemble.
     let value = |place: usize, nearest: f32, worth: &[f32]| {
         (1.0 - diversity) * relevance(place, worth) + diversity * (1.0 - nearest)
     };
-    let mut left: BinaryHeap<Left> =
-        (0..count).map(|place| Left { bound: value(place, 0.0, &worth), place, nearest: 0.0, round: 0 }).collect();
+    let mut left: BinaryHeap<Left> = (0..count)
+        .map(|place| Left { bound: value(place, 0.0, &worth), place, nearest: 0.0, compared: 0, round: 0 })
+        .collect();
     let mut picked: Vec<(usize, f32)> = Vec::with_capacity(limit.min(count));
     while picked.len() < limit {
         let Some(mut best) = left.pop() else { break };
-        if best.round < picked.len() {
-            for &(place, _) in &picked[best.round..] {
-                best.nearest = best.nearest.max(similarity(place, best.place));
+        if best.compared < picked.len() {
+            if best.round == picked.len() {
+                for &(place, _) in &picked[best.compared..] {
+                    best.nearest = best.nearest.max(similarity(place, best.place));
+                }
+                best.compared = picked.len();
             }
             best.round = picked.len();
             best.bound = value(best.place, best.nearest, &worth);
@@ -68,7 +73,9 @@ struct Left {
     bound: f32,
     place: usize,
     nearest: f32,
-    /// How many picks `nearest` and `bound` know of.
+    /// How many picks `nearest` knows of.
+    compared: usize,
+    /// How many picks the relevance in `bound` knows of.
     round: usize,
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::engine::ItemIndex;
 use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::dataset::Dataset;
+use crate::engine::dataset::{Dataset, damped, mean_positive};
 
 use super::{Contribution, Profile, Scorer};
 
@@ -176,12 +176,22 @@ pub(super) fn gram_rows<T: Send>(data: &Dataset, size: usize, make: impl Fn(usiz
 pub struct ItemToItem<'a> {
     pub weights: &'a ItemWeights,
     pub binding: &'a Binding,
+    /// The power that the strengths of the history are brought to, as they were in training ([`damped`]).
+    pub exponent: f32,
 }
 
 impl ItemToItem<'_> {
     fn columns(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
-        let known = |&(column, ..): &(u32, f32, ItemIndex)| (column as usize) < self.weights.len();
-        self.binding.columns_of(profile).into_iter().filter(known).collect()
+        let mut columns = self.binding.columns_of(profile);
+        // What stands for tastes comes after the history; it keeps its small share beside it.
+        let real = profile.history.iter().filter(|(item, _)| self.binding.column(*item).is_some()).count();
+        let strengths: Vec<f32> = columns[..real].iter().map(|&(_, strength, _)| strength).collect();
+        let mean = mean_positive(&strengths);
+        for (place, (_, strength, _)) in columns.iter_mut().enumerate() {
+            *strength = damped(*strength, mean, if place < real { self.exponent } else { 1.0 });
+        }
+        columns.retain(|&(column, ..)| (column as usize) < self.weights.len());
+        columns
     }
 }
 

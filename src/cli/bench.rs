@@ -1,0 +1,247 @@
+//! `medley bench`: load on a running service, and how long its answers take.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode, header};
+use clap::Args;
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use super::Context;
+use super::health::reachable;
+
+/// Before each measurement, so that caches and connections are warm.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// An answer that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Send load to a running service, on this machine only, and print how many answers it gives and how fast.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// Where it listens; by default the address of the settings.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Connections that each send one request after the other.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    connections: u32,
+    /// Seconds for each kind of request.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Ask for these people as well, in turn.
+    #[arg(long = "user", value_name = "ID", value_delimiter = ',')]
+    users: Vec<String>,
+    /// The API key, where there are keys.
+    #[arg(long, value_name = "SECRET", env = "MEDLEY_BENCH_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// What came of one kind of request. Latencies in milliseconds.
+#[derive(Debug, Serialize)]
+struct Row {
+    request: &'static str,
+    requests_per_second: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    requests: usize,
+    failed: usize,
+}
+
+/// One kind of request.
+struct Kind {
+    name: &'static str,
+    bodies: Vec<Bytes>,
+    /// What a right answer has.
+    status: StatusCode,
+}
+
+pub async fn run(context: &Context, arguments: &BenchArgs) -> Result<()> {
+    let address = address(context, arguments)?;
+    connect(address).await.with_context(|| format!("nobody listens on {address}"))?;
+    let target = Arc::new(Target { address, key: arguments.key.clone() });
+    let time = Duration::from_secs(arguments.seconds.into());
+    let mut rows = Vec::new();
+    for kind in kinds(&arguments.users) {
+        let kind = Arc::new(kind);
+        load(&target, &kind, arguments.connections, WARM_UP).await;
+        let (latencies, failed, took) = load(&target, &kind, arguments.connections, time).await;
+        rows.push(row(kind.name, latencies, failed, took));
+    }
+    if context.json { super::print_json(&rows) } else { super::print(&table(&rows)) }
+}
+
+/// Only loopback, so that no other machine is loaded by mistake.
+fn address(context: &Context, arguments: &BenchArgs) -> Result<SocketAddr> {
+    let address = match &arguments.url {
+        Some(url) => {
+            let host = url.strip_prefix("http://").context("the URL must start with http://")?;
+            let host = host.split('/').next().unwrap_or(host);
+            let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+            host.to_socket_addrs()?.next().context("the name has no address")?
+        }
+        None => reachable(context.config.server.address),
+    };
+    if !address.ip().is_loopback() {
+        bail!("load is sent to loopback only, not to {address}");
+    }
+    Ok(address)
+}
+
+fn kinds(users: &[String]) -> Vec<Kind> {
+    let tastes = json!({"music": ["rock", "pop", "electronic"], "movie": ["action", "comedy", "drama"],
+                        "game": ["strategy", "action", "adventure"]});
+    let mut refused = tastes.clone();
+    refused["limit"] = json!(0);
+    let one = |body: &serde_json::Value| Bytes::from(body.to_string());
+    let mut kinds = vec![
+        // Routed, read, parsed, checked, refused: what a request costs besides the recommendation.
+        Kind { name: "refused", bodies: vec![one(&refused)], status: StatusCode::UNPROCESSABLE_ENTITY },
+        Kind { name: "bare tastes", bodies: vec![one(&tastes)], status: StatusCode::OK },
+    ];
+    if !users.is_empty() {
+        let bodies = users.iter().map(|user| one(&json!({"user_id": user}))).collect();
+        kinds.push(Kind { name: "known users", bodies, status: StatusCode::OK });
+    }
+    kinds
+}
+
+struct Target {
+    address: SocketAddr,
+    key: Option<String>,
+}
+
+async fn connect(address: SocketAddr) -> Result<SendRequest<Body>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Sends the bodies in turn over each connection until `time` is over: how long the right answers took, how many were not right, and the time taken.
+async fn load(
+    target: &Arc<Target>,
+    kind: &Arc<Kind>,
+    connections: u32,
+    time: Duration,
+) -> (Vec<Duration>, usize, Duration) {
+    let start = Instant::now();
+    let senders: Vec<_> = (0..connections as usize)
+        .map(|first| {
+            let (target, kind) = (Arc::clone(target), Arc::clone(kind));
+            tokio::spawn(async move {
+                let (mut latencies, mut failed, mut connection) = (Vec::new(), 0, None);
+                for next in first.. {
+                    let sent = Instant::now();
+                    if sent.duration_since(start) >= time {
+                        break;
+                    }
+                    let body = kind.bodies[next % kind.bodies.len()].clone();
+                    let asked = ask(&target, &mut connection, body, kind.status);
+                    if matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true))) {
+                        latencies.push(sent.elapsed());
+                    } else {
+                        failed += 1;
+                        connection = None;
+                        // A service that refuses at once is not to be hammered.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+                (latencies, failed)
+            })
+        })
+        .collect();
+    let (mut latencies, mut failed) = (Vec::new(), 0);
+    for sender in senders {
+        let (own, lost) = sender.await.unwrap_or_default();
+        latencies.extend(own);
+        failed += lost;
+    }
+    (latencies, failed, start.elapsed())
+}
+
+/// Sends one request and reads the whole answer: whether it has the status that is wanted.
+async fn ask(
+    target: &Target,
+    connection: &mut Option<SendRequest<Body>>,
+    body: Bytes,
+    status: StatusCode,
+) -> Result<bool> {
+    let sender = match connection {
+        Some(sender) => sender,
+        None => connection.insert(connect(target.address).await?),
+    };
+    sender.ready().await?;
+    let mut request = Request::post("/api/recommend").header(header::HOST, target.address.to_string());
+    if let Some(key) = &target.key {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    }
+    let answer = sender.send_request(request.body(Body::from(body))?).await?;
+    let found = answer.status();
+    answer.into_body().collect().await?;
+    Ok(found == status)
+}
+
+fn row(request: &'static str, mut latencies: Vec<Duration>, failed: usize, took: Duration) -> Row {
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let place = ((latencies.len() as f64 * share).ceil() as usize).max(1) - 1;
+        latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
+    };
+    Row {
+        request,
+        requests_per_second: latencies.len() as f64 / took.as_secs_f64(),
+        p50_ms: at(0.5),
+        p95_ms: at(0.95),
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        requests: latencies.len(),
+        failed,
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = format!(
+        "{:<12} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}\n",
+        "request", "per second", "p50 ms", "p95 ms", "p99 ms", "max ms", "answers", "failed"
+    );
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "{:<12} {:>10.0} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>9} {:>7}",
+            row.request,
+            row.requests_per_second,
+            row.p50_ms,
+            row.p95_ms,
+            row.p99_ms,
+            row.max_ms,
+            row.requests,
+            row.failed
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_latencies() {
+        let latencies: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        let of = row("x", latencies, 3, Duration::from_secs(2));
+        assert_eq!([of.p50_ms, of.p95_ms, of.p99_ms, of.max_ms].map(f64::round), [50.0, 95.0, 99.0, 100.0]);
+        assert!((of.requests_per_second - 50.0).abs() < 1e-9 && of.failed == 3);
+        assert!(row("x", Vec::new(), 0, Duration::from_secs(1)).p99_ms.abs() < 1e-9);
+    }
+}
