@@ -6,7 +6,7 @@ use super::{TrainingError, TrainingSettings};
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes at the peak of a training: what was loaded, the dense matrices of EASE (the Gram matrix and its inverse), the weights that all models
+/// Bytes at the peak of a training that single precision carries (in double, the two dense matrices take twice as much): what was loaded, the dense matrices of EASE (the Gram matrix and its inverse), the weights that all models
 /// keep, and the factors of iALS with a copy of the data by person and by item.
 pub(super) fn estimate(loaded: &Loaded, columns: &Columns, settings: &TrainingSettings) -> u64 {
     let engine = &settings.engine;
