@@ -83,7 +83,7 @@ pub(super) fn fit_scorers(
     settings: &TrainingSettings,
     data: (&Dataset, &[i64]),
     manifest: Manifest,
-    report: &dyn Fn(&str, f32),
+    report: &(dyn Fn(&str, f32) + Sync),
 ) -> Result<Model, TrainingError> {
     fit_chosen(loaded, columns, settings, data, manifest, &|_| true, report)
 }
@@ -109,47 +109,56 @@ fn fit_chosen(
     settings: &TrainingSettings,
     (data, times): (&Dataset, &[i64]),
     manifest: Manifest,
-    is_chosen: &dyn Fn(&str) -> bool,
-    report: &dyn Fn(&str, f32),
+    is_chosen: &(dyn Fn(&str) -> bool + Sync),
+    report: &(dyn Fn(&str, f32) + Sync),
 ) -> Result<Model, TrainingError> {
     let engine = &settings.engine;
     let (covered, touched, keep) = (columns.covered, columns.touched, engine.ease_keep_per_item);
     let sums = decayed(data, times, settings, loaded.items.len());
     let data = columns.apply(data);
-    let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
-    for (number, (name, weights)) in ITEM_TO_ITEM.into_iter().zip(&mut item_to_item).enumerate() {
-        if !is_chosen(name) {
-            continue;
+    let fit_item_to_item = || -> Result<[ItemWeights; ITEM_TO_ITEM.len()], TrainingError> {
+        let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
+        for (number, (name, weights)) in ITEM_TO_ITEM.into_iter().zip(&mut item_to_item).enumerate() {
+            if !is_chosen(name) {
+                continue;
+            }
+            // EASE takes about half of the time, all others together the rest.
+            report(&format!("fit {name}"), if number == 0 { 0.0 } else { 0.4 + 0.1 * number as f32 });
+            let knn = |weighting| item_knn::fit(&data, touched, weighting, engine.item_knn_neighbours);
+            *weights = match name {
+                "ease" => {
+                    let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));
+                    let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
+                    let data = data.clone().damped(engine.ease_strength_exponent);
+                    ease::fit(&data, covered, engine.ease_lambda, side, keep)?
+                }
+                "graph_filter" => {
+                    graph_filter::fit(&data, covered, engine.graph_rank, engine.graph_alpha, keep, settings.seed)
+                }
+                "item_knn_tf_idf" => knn(Weighting::TfIdf),
+                "item_knn_bm25" => knn(Weighting::Bm25),
+                _ => knn(Weighting::Cosine),
+            };
         }
-        // EASE takes about half of the time, all others together the rest.
-        report(&format!("fit {name}"), if number == 0 { 0.0 } else { 0.4 + 0.1 * number as f32 });
-        let knn = |weighting| item_knn::fit(&data, touched, weighting, engine.item_knn_neighbours);
-        *weights = match name {
-            "ease" => {
-                let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));
-                let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
-                let data = data.clone().damped(engine.ease_strength_exponent);
-                ease::fit(&data, covered, engine.ease_lambda, side, keep)?
-            }
-            "graph_filter" => {
-                graph_filter::fit(&data, covered, engine.graph_rank, engine.graph_alpha, keep, settings.seed)
-            }
-            "item_knn_tf_idf" => knn(Weighting::TfIdf),
-            "item_knn_bm25" => knn(Weighting::Bm25),
-            _ => knn(Weighting::Cosine),
-        };
-    }
-    let mut als = AlsFactors::default();
-    if is_chosen("ials") {
-        report("fit ials", 0.9);
-        als = implicit_als::fit(&data, touched, &engine.ials, settings.seed)?;
+        Ok(item_to_item)
+    };
+    let fit_als = || -> Result<AlsFactors, TrainingError> {
+        if !is_chosen("ials") {
+            return Ok(AlsFactors::default());
+        }
+        report("fit ials", 0.0);
+        let mut als = implicit_als::fit(&data, touched, &engine.ials, settings.seed)?;
         let content = loaded.catalogue.content();
         als.learn_terms(
             &columns.terms(loaded, columns.order.len()),
             |term| content.name(term),
             engine.ials.content_ridge,
         );
-    }
+        Ok(als)
+    };
+    // Side by side: each has stretches that only one core can work on.
+    let (als, item_to_item) = rayon::join(fit_als, fit_item_to_item);
+    let (als, item_to_item) = (als?, item_to_item?);
     let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
     Ok(Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als })
 }

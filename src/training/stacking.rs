@@ -77,12 +77,16 @@ pub(super) fn fit(scored: &[Scored], domains: usize) -> Stacked {
         })
         .collect();
     let half = |odd: bool| prepared.iter().filter(move |case| (case.case.user % 2 == 1) == odd).collect::<Vec<_>>();
-    let halves = [learn(&half(false), domains), learn(&half(true), domains)];
+    let all: Vec<&Prepared<'_>> = prepared.iter().collect();
+    let (mut tables, (even, odd)) = rayon::join(
+        || learn(&all, domains),
+        || rayon::join(|| learn(&half(false), domains), || learn(&half(true), domains)),
+    );
+    let halves = [even, odd];
     let mut cross_fitted: Vec<(f64, f64)> = prepared
         .par_iter()
         .map(|case| case.quality(&halves[usize::from(case.case.user % 2 == 0)][usize::from(case.case.domain)]))
         .collect();
-    let mut tables = learn(&prepared.iter().collect::<Vec<_>>(), domains);
     for (domain, table) in tables.iter_mut().enumerate() {
         for (number, slice) in HistorySlice::ALL.into_iter().enumerate() {
             guard(&prepared, &mut cross_fitted, domain, slice, &mut table[number]);
@@ -160,26 +164,28 @@ fn ascend(cases: &[&Prepared<'_>], table: &mut Table, slices: &[usize]) {
     if cases.len() < ENOUGH {
         return;
     }
-    let judge = |table: &Table| -> Vec<f64> { cases.par_iter().map(|case| case.quality(table).0).collect() };
-    let mut now = judge(table);
+    let mut now: Vec<f64> = cases.par_iter().map(|case| case.quality(table).0).collect();
     for _ in 0..SWEEPS {
         let mut moved = false;
         for scorer in 0..N {
             let weights = table[slices[0]];
-            let tried: Vec<(Table, Vec<f64>)> = steps(weights[scorer])
+            let tried: Vec<Table> = steps(weights[scorer])
                 .into_iter()
                 .filter_map(|weight| with(&weights, scorer, weight))
                 .map(|weights| {
                     let mut other = *table;
                     slices.iter().for_each(|&slice| other[slice] = weights);
-                    let judged = judge(&other);
-                    (other, judged)
+                    other
                 })
                 .collect();
+            let judged: Vec<Vec<f64>> =
+                cases.par_iter().map(|case| tried.iter().map(|table| case.quality(table).0).collect()).collect();
+            let of = |place: usize| judged.iter().map(|by_table| by_table[place]).collect::<Vec<f64>>();
             let gain = |judged: &[f64]| judged.iter().zip(&now).map(|(new, old)| new - old).sum::<f64>();
-            let best = tried.into_iter().max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
-            if let Some((other, judged)) = best.filter(|(_, judged)| is_gain(judged, &now)) {
-                (*table, now, moved) = (other, judged, true);
+            let best =
+                (0..tried.len()).map(|place| (place, of(place))).max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
+            if let Some((place, judged)) = best.filter(|(_, judged)| is_gain(judged, &now)) {
+                (*table, now, moved) = (tried[place], judged, true);
             }
         }
         if !moved {

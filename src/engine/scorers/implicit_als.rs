@@ -4,11 +4,13 @@
 //! Factors `W` of people and `H` of items minimise `Σ_S c(t - w·h)² + α₀ Σ (w·h)² + λ(Σᵤ #ᵤ|wᵤ|² + Σᵢ #ᵢ|hᵢ|²)` with
 //! `#ᵤ = (|Sᵤ| + α₀·items)^ν` (the paper's equations 3 and 8); `t` is 1 for what was liked and 0 for what was not.
 //!
-//! Each row is solved exactly ([`super::als_row`]); folding a person in is one such solve.
+//! An epoch brings each row nearer to its solution by a few steps of conjugate gradients from where the last epoch left it (Takács, Pilászy & Tikk,
+//! "Applications of the conjugate gradient method for implicit feedback collaborative filtering", RecSys 2011), in coordinates where those few are
+//! nearly exact; folding a person in is one exact solve ([`super::als_row`]).
 
 use std::borrow::Cow;
 
-use faer::{Accum, Mat, Par, Side};
+use faer::{Accum, ColRef, Mat, MatRef, Par, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -19,7 +21,7 @@ use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::Dataset;
 
-use super::als_row::{Entry, scaled, shrinkage, solve, solve_with_unit};
+use super::als_row::{Entry, approach, dot, scaled, shrinkage, solve, solve_with_unit};
 use super::term_factors::{self, Rows, TermFactors};
 use super::{Contribution, Profile, Scorer};
 
@@ -78,39 +80,24 @@ pub struct AlsFactors {
 /// At most so many items teach what a term means.
 const TEACHERS: usize = 100_000;
 
-/// One side's factors in the eigenbasis of their Gram matrix: `k` numbers for each row of the data, one after the other.
-struct Basis {
-    factors: Vec<f32>,
-    eigenvalues: Vec<f32>,
-}
-
-impl Basis {
-    /// Turns factors into the eigenbasis of their Gram matrix.
-    fn of(factors: &Mat<f32>) -> Result<Self, AlsError> {
-        let k = factors.nrows();
-        let mut gram = Mat::<f32>::zeros(k, k);
-        faer::linalg::matmul::matmul(
-            gram.as_mut(),
-            Accum::Replace,
-            factors.as_ref(),
-            factors.transpose(),
-            1.0,
-            Par::rayon(0),
-        );
-        let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| AlsError)?;
-        let eigenvalues = (0..k).map(|d| eigen.S().column_vector()[d].max(0.0)).collect();
-        let mut turned = Mat::<f32>::zeros(k, factors.ncols());
-        faer::linalg::matmul::matmul(
-            turned.as_mut(),
-            Accum::Replace,
-            eigen.U().transpose(),
-            factors.as_ref(),
-            1.0,
-            Par::rayon(0),
-        );
-        let factors = turned.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<f32>>()).collect();
-        Ok(Self { factors, eigenvalues })
+/// Turns the factors of both sides (a column each) into the eigenbasis of the first side's Gram matrix, and gives its eigenvalues.
+fn turn(factors: &mut Mat<f32>, other: &mut Mat<f32>) -> Result<Vec<f32>, AlsError> {
+    let k = factors.nrows();
+    let multiply = |into: &mut Mat<f32>, left: MatRef<'_, f32>, right: MatRef<'_, f32>| {
+        // Another thread's waking costs as much as a few million multiplications.
+        let is_small = left.nrows() * left.ncols() * right.ncols() < 50_000_000;
+        let par = if is_small { Par::Seq } else { Par::rayon(0) };
+        faer::linalg::matmul::matmul(into.as_mut(), Accum::Replace, left, right, 1.0, par);
+    };
+    let mut gram = Mat::<f32>::zeros(k, k);
+    multiply(&mut gram, factors.as_ref(), factors.transpose());
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| AlsError)?;
+    for side in [factors, other] {
+        let mut turned = Mat::<f32>::zeros(k, side.ncols());
+        multiply(&mut turned, eigen.U().transpose(), side.as_ref());
+        *side = turned;
     }
+    Ok((0..k).map(|d| eigen.S().column_vector()[d].max(0.0)).collect())
 }
 
 /// The confidences and targets of a person's strengths: what was liked has the target 1, what was not 0.
@@ -155,32 +142,32 @@ pub fn fit(data: &Dataset, size: usize, settings: &AlsSettings, seed: u64) -> Re
     // A sum of uniform numbers is close enough to the normal ones of the paper.
     let mut normal = || (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0;
     let mut items = Mat::from_fn(k, size, |_, _| spread * normal());
+    let mut users = Mat::zeros(k, people.len());
     for _ in 0..settings.epochs {
-        let users = half_epoch(&people, &Basis::of(&items)?, settings);
-        items = half_epoch(&of_item, &Basis::of(&users)?, settings);
+        let eigenvalues = turn(&mut items, &mut users)?;
+        half_epoch(&people, &items, &eigenvalues, settings, &mut users);
+        let eigenvalues = turn(&mut users, &mut items)?;
+        half_epoch(&of_item, &users, &eigenvalues, settings, &mut items);
     }
-    let basis = Basis::of(&items)?;
-    if basis.factors.iter().chain(&basis.eigenvalues).all(|value| value.is_finite()) {
-        let terms = TermFactors::default();
-        Ok(AlsFactors { dimensions: k, factors: basis.factors, eigenvalues: basis.eigenvalues, trained: size, terms })
+    let eigenvalues = turn(&mut items, &mut users)?;
+    let factors: Vec<f32> = items.col_iter().flat_map(|column| column.iter().copied().collect::<Vec<f32>>()).collect();
+    if factors.iter().chain(&eigenvalues).all(|value| value.is_finite()) {
+        Ok(AlsFactors { dimensions: k, factors, eigenvalues, trained: size, terms: TermFactors::default() })
     } else {
         Err(AlsError)
     }
 }
 
-/// Solves all rows of one side while the other stands still.
-fn half_epoch(rows: &[Vec<Entry>], other: &Basis, settings: &AlsSettings) -> Mat<f32> {
-    let k = other.eigenvalues.len();
-    let mut out = Mat::<f32>::zeros(k, rows.len());
-    let column = |place: u32| &other.factors[place as usize * k..][..k];
-    out.par_col_iter_mut().zip(rows).for_each(|(into, row)| {
-        let penalty = penalty(row.len(), other.factors.len() / k, settings);
-        let solved = solve(row, &other.eigenvalues, settings.unobserved_weight, penalty, column);
-        for (into, value) in into.iter_mut().zip(solved) {
-            *into = value;
+/// Brings all rows of one side nearer to their solutions while the other, in its eigenbasis, stands still.
+fn half_epoch(rows: &[Vec<Entry>], other: &Mat<f32>, eigenvalues: &[f32], settings: &AlsSettings, own: &mut Mat<f32>) {
+    let column = |place: u32| other.col(place as usize).try_as_col_major().map_or(&[] as &[f32], ColRef::as_slice);
+    own.par_col_iter_mut().zip(rows).for_each(|(into, row)| {
+        let penalty = penalty(row.len(), other.ncols(), settings);
+        let shrink = shrinkage(eigenvalues, settings.unobserved_weight, penalty);
+        if let Some(into) = into.try_as_col_major_mut() {
+            approach(row, &shrink, column, into.as_slice_mut());
         }
     });
-    out
 }
 
 /// `λ#` of a row with so many interactions out of so many.
@@ -264,19 +251,6 @@ impl AlsFactors {
             .find_map(|(holds, reason)| (!holds).then_some(reason))
             .or_else(|| self.terms.fault(self.dimensions))
     }
-}
-
-/// The scalar product in eight lanes, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..8 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 /// iALS over the items of a catalogue.

@@ -16,6 +16,9 @@ const STEPS: usize = 40;
 /// They end when each residual has shrunk to this share.
 const ENOUGH: f64 = 1e-4;
 
+/// Fewer rows are not worth another thread's waking.
+const FEW: usize = 2000;
+
 /// Sparse rows: places and values.
 pub type Rows = Vec<Vec<(u32, f32)>>;
 
@@ -104,12 +107,14 @@ pub fn fit(terms: &Rows, count: usize, factors: &[f32], k: usize, lambda: f32) -
         let curvature = column_products(&direction, &applied, k);
         let ratio = |above: f64, below: f64| if below > 0.0 { (above / below) as f32 } else { 0.0 };
         let step: Vec<f32> = size.iter().zip(&curvature).map(|(&size, &curve)| ratio(size, curve)).collect();
-        solution.par_chunks_mut(k).zip(direction.par_chunks(k)).for_each(|(into, row)| add_each(into, &step, row));
         let back: Vec<f32> = step.iter().map(|step| -step).collect();
-        residual.par_chunks_mut(k).zip(applied.par_chunks(k)).for_each(|(into, row)| add_each(into, &back, row));
+        for (into, step, rows) in [(&mut solution, &step, &direction), (&mut residual, &back, &applied)] {
+            let rows = into.par_chunks_mut(k).zip(rows.par_chunks(k)).with_min_len(FEW);
+            rows.for_each(|(into, row)| add_each(into, step, row));
+        }
         let next = column_products(&residual, &residual, k);
         let keep: Vec<f32> = next.iter().zip(&size).map(|(&next, &size)| ratio(next, size)).collect();
-        direction.par_chunks_mut(k).zip(residual.par_chunks(k)).for_each(|(into, row)| {
+        direction.par_chunks_mut(k).zip(residual.par_chunks(k)).with_min_len(FEW).for_each(|(into, row)| {
             for d in 0..k {
                 into[d] = row[d] + keep[d] * into[d];
             }
@@ -132,7 +137,7 @@ pub fn combined(weights: &[(u32, f32)], rows: &[f32], k: usize) -> Vec<f32> {
 /// A sparse matrix by its rows, times a dense one of `k` columns.
 fn times(rows: &Rows, dense: &[f32], k: usize) -> Vec<f32> {
     let mut out = vec![0.0f32; rows.len() * k];
-    out.par_chunks_mut(k).zip(rows).for_each(|(into, row)| {
+    out.par_chunks_mut(k).zip(rows).with_min_len(FEW).for_each(|(into, row)| {
         for &(place, weight) in row {
             add(into, weight, &dense[place as usize * k..][..k]);
         }
