@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::domain::Domain;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
+use crate::large_model::LargeModelSettings;
 
 /// The documented default configuration.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -38,6 +39,7 @@ pub struct Config {
     pub interactions: InteractionSettings,
     pub engine: EngineSettings,
     pub training: Training,
+    pub large_model: LargeModelSettings,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -107,14 +109,7 @@ pub struct Recommend {
     pub limit: usize,
     pub diversity: f32,
     pub model: String,
-    pub rerank: RerankDefault,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RerankDefault {
-    None,
-    Llm,
+    pub rerank: String,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -162,7 +157,10 @@ impl Config {
                 let mut path: Vec<&str> = path.split("__").collect();
                 let Some(key) = path.pop() else { continue };
                 let section = path.iter().try_fold(&known, |table, name| table.get(*name)?.as_table());
-                let value = parse_variable(section.and_then(|section| section.get(key)), &text);
+                let value = match section.and_then(|section| section.get(key)) {
+                    None if path.starts_with(&["large_model", "providers"]) => provider_variable(key, &text),
+                    default => parse_variable(default, &text),
+                };
                 // From the inside out: a.b.c = v is {a: {b: {c: v}}}.
                 let layer = path.iter().rev().fold(Table::from_iter([(key.to_owned(), value)]), |inner, name| {
                     Table::from_iter([((*name).to_owned(), Value::Table(inner))])
@@ -194,6 +192,11 @@ impl Config {
             ),
             ((1..=200).contains(&self.recommend.limit), "recommend.limit: 1 to 200"),
             ((0.0..=1.0).contains(&self.recommend.diversity), "recommend.diversity: 0 to 1"),
+            (
+                ["none", "llm"].contains(&self.recommend.rerank.as_str())
+                    || self.large_model.providers.contains_key(&self.recommend.rerank),
+                "recommend.rerank: none, llm or the name of a provider",
+            ),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
             (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
@@ -208,7 +211,7 @@ impl Config {
                 return Err(invalid("settings", message));
             }
         }
-        Ok(())
+        self.large_model.fault().map_or(Ok(()), |fault| Err(invalid("settings", fault)))
     }
 
     /// The database in force: the one configured, else SQLite in the data folder.
@@ -361,6 +364,13 @@ fn parse_variable(default: Option<&Value>, text: &str) -> Value {
         _ => None,
     };
     parsed.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// A variable of a provider, which has no default to tell its type.
+fn provider_variable(key: &str, text: &str) -> Value {
+    let is_text = ["kind", "base_url", "model", "api_key", "scoring"].contains(&key);
+    let number = || text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float)).ok();
+    (!is_text).then(number).flatten().unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// Reads the process environment for [`Config::load`].

@@ -8,18 +8,21 @@
 //! evaluation   -> domain engine
 //! store        -> domain
 //! demo         -> domain engine
-//! config       -> domain engine
+//! breaker      ->
+//! large_model  -> domain engine breaker
+//! config       -> domain engine large_model
 //! telemetry    -> config
 //! training     -> domain engine evaluation store
-//! serving      -> domain engine store config
-//! http         -> domain serving training config
-//! cli          -> domain engine evaluation store demo config telemetry training serving http
+//! serving      -> domain engine store config large_model breaker
+//! http         -> domain serving training config large_model
+//! cli          -> domain engine evaluation store demo config telemetry training serving http large_model
 //! ```
 //!
 //! A recommendation passes five rooms: `http/router` finds the route, `http/recommend` reads the body into a
 //! [`domain::Query`], `serving/recommend` loads the history and picks the live model, `store` runs one indexed
 //! query, and `engine/pipeline` ranks. Start reading there.
 
+pub mod breaker;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -27,6 +30,7 @@ pub mod domain;
 pub mod engine;
 pub mod evaluation;
 pub mod http;
+pub mod large_model;
 pub mod serving;
 pub mod store;
 pub mod telemetry;

@@ -24,7 +24,7 @@ const PEOPLE: usize = 50;
 
 async fn acknowledged_events_survive(variables: &[(&str, &str)]) {
     let data = tempfile::tempdir().unwrap();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+    let client = support::server::client(Duration::from_secs(5));
     let server = Server::start(data.path(), variables);
     server.ready(&client).await;
     let address = Arc::new(RwLock::new(server.address.clone()));

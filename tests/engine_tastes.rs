@@ -424,8 +424,8 @@ fn each_model_answers_alone_and_leaves_to_popularity_what_it_cannot_say() {
     for name in pipeline::MODEL_NAMES {
         assert_eq!(named(name, &[]), "Dead Space", "{name}");
     }
-    let degraded = ask(&Query { rerank: Rerank::Llm, ..query() }, None, &catalogue, &[]).degraded;
-    assert_eq!(degraded, [Degradation::NoModel, Degradation::LlmNotConfigured]);
+    let degraded = ask(&query(), None, &catalogue, &[]).degraded;
+    assert_eq!(degraded, [Degradation::NoModel]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ async fn a_database_that_fails_costs_the_history_and_nothing_else() {
     let (port, fault) = proxy(host.clone()).await;
     let url = database.url.replace(&host, &format!("127.0.0.1:{port}"));
     let data = tempfile::tempdir().unwrap();
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let http = support::server::client(Duration::from_secs(20));
     let variables = [("MEDLEY_DATABASE_URL", url.as_str()), ("MEDLEY_DEMO__CATALOGUE", "always")];
     let client = Arc::new(Client { server: Server::start(data.path(), &variables), http });
     client.server.ready(&client.http).await;

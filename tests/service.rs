@@ -25,7 +25,7 @@ impl Service {
         let data = tempfile::tempdir().unwrap();
         let mut all = vec![("MEDLEY_DEMO__CATALOGUE", "always")];
         all.extend_from_slice(variables);
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let client = support::server::client(Duration::from_secs(10));
         let server = Server::start(data.path(), &all);
         server.ready(&client).await;
         Self { server, client, _data: data }

@@ -64,7 +64,7 @@ impl Deployment {
     }
 
     async fn answers(&self) -> Vec<Value> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        let client = support::server::client(Duration::from_secs(20));
         let variables: Vec<(&str, &str)> = self.variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
         let server = Server::start(self.data.path(), &variables);
         server.ready(&client).await;

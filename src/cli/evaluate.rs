@@ -23,6 +23,9 @@ pub struct EvaluateArgs {
     /// Compare only these models.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     models: Vec<String>,
+    /// Compare large-model providers instead: what their opinion of the hybrid's short lists is worth. The weights that come out are used for serving.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with_all = ["models", "sampled", "html"])]
+    providers: Vec<String>,
     /// The length of the lists.
     #[arg(long, value_name = "K", default_value_t = 20)]
     at: usize,
@@ -79,6 +82,7 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
     }
     let mut training = http::training_settings(&context.config);
     training.tune = arguments.tuning.budget();
+    let mut kept = None;
     let split = if arguments.train.is_empty() {
         let store = context.open_store().await?;
         let kind = match arguments.split {
@@ -88,7 +92,7 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
         };
         let split =
             experiment::split_store(store.as_ref(), &training, kind, arguments.test_share, Timestamp::now()).await?;
-        store.close().await;
+        kept = Some(store);
         split
     } else {
         // Of published items nothing is known but their ids.
@@ -112,6 +116,12 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
     let (models, k, max_cases) = (arguments.models.clone(), arguments.at, arguments.max_cases);
     let sampled = arguments.sampled;
     let settings = ExperimentSettings { training, models, k, max_cases, sampled };
+    if !arguments.providers.is_empty() {
+        return super::providers::compare(context, kept.as_deref(), split, settings, &arguments.providers).await;
+    }
+    if let Some(store) = kept {
+        store.close().await;
+    }
     let (progress, bar) = progress();
     let report = {
         let progress = Arc::clone(&progress);

@@ -10,6 +10,7 @@ pub mod import;
 mod keys;
 mod migrate;
 mod openapi;
+mod providers;
 mod serve;
 mod train;
 

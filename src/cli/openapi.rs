@@ -6,5 +6,5 @@ use super::Context;
 
 /// Prints the OpenAPI document.
 pub fn run(context: &Context) -> Result<()> {
-    super::print_json(&crate::http::openapi(&context.config.domains))
+    super::print_json(&crate::http::openapi(&context.config.domains, &context.config.large_model.names()))
 }

@@ -15,11 +15,12 @@ pub struct Taste {
 }
 
 /// Whether a large model re-orders the short list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Rerank {
     #[default]
     None,
-    Llm,
+    /// By the provider of this name; `llm` is the one that the settings name, if any.
+    By(String),
 }
 
 /// A checked request for recommendations: user plus history plus tastes.

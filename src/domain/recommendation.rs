@@ -17,6 +17,8 @@ pub enum ReasonCode {
     MatchesTaste,
     /// It is popular now.
     Popular,
+    /// A large model finds that it suits.
+    LargeModel,
 }
 
 /// A true reason: computed from the score that ranked the item.
@@ -59,6 +61,12 @@ pub enum Degradation {
     WatermarkNotReached,
     /// The caller asked for a large model and none is configured.
     LlmNotConfigured,
+    /// The large model cannot be reached, fails, or answers what cannot be used.
+    LlmUnavailable,
+    /// The large model did not answer in the time granted.
+    LlmTimedOut,
+    /// The large model's budget of the day is spent.
+    LlmOverBudget,
     /// The time granted was too short for a step, which was skipped.
     DeadlineExceeded,
 }

@@ -1,6 +1,6 @@
 //! READ FIRST. The pipeline: resolve tastes -> fold in -> retrieve -> score -> blend -> re-rank -> explain.
 
-use crate::domain::{Behaviour, Degradation, Domain, ModelRef, Query, RankedItem, Recommendation, Rerank};
+use crate::domain::{Behaviour, Degradation, Domain, ModelRef, Query, RankedItem, Recommendation};
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
@@ -95,9 +95,6 @@ pub fn recommend(
     let mut degraded = Vec::new();
     if model.is_none() {
         degraded.push(Degradation::NoModel);
-    }
-    if query.rerank == Rerank::Llm {
-        degraded.push(Degradation::LlmNotConfigured);
     }
     let model = ModelRef {
         name: query.model.as_deref().unwrap_or(MODEL_NAMES[0]).to_owned(),

@@ -54,6 +54,9 @@ pub fn recommended(recommendation: &Recommendation, took: Duration) {
             Degradation::HistoryUnavailable => "history_unavailable",
             Degradation::WatermarkNotReached => "watermark_not_reached",
             Degradation::LlmNotConfigured => "llm_not_configured",
+            Degradation::LlmUnavailable => "llm_unavailable",
+            Degradation::LlmTimedOut => "llm_timed_out",
+            Degradation::LlmOverBudget => "llm_over_budget",
             Degradation::DeadlineExceeded => "deadline_exceeded",
         };
         metrics::counter!("medley_recommend_degraded_total", "reason" => reason).increment(1);

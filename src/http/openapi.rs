@@ -7,15 +7,15 @@ use super::problem::Problem;
 use super::{router, schemas};
 use crate::domain::Domain;
 
-/// The document of a service with these domains.
+/// The document of a service with these domains and large-model providers.
 #[must_use]
-pub fn openapi(domains: &[Domain]) -> Value {
+pub fn openapi(domains: &[Domain], providers: &[&str]) -> Value {
     let mut document = serde_json::to_value(router::documented()).unwrap_or_default();
     document["security"] = json!([{}, {"key": []}]);
     let components = &mut document["components"];
     components["securitySchemes"] = json!({"key": {"type": "http", "scheme": "bearer",
         "description": "`mk_<id>_<secret>` as made by `medley keys create`. None is needed while the service has none: then it listens on loopback only."}});
-    for (name, schema) in schemas::all(domains) {
+    for (name, schema) in schemas::all(domains, providers) {
         components["schemas"][name] = schema;
     }
     let mut problem = Map::new();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        openapi(&["music", "movie", "game", "book"].map(|name| Domain::new(name).unwrap()))
+        openapi(&["music", "movie", "game", "book"].map(|name| Domain::new(name).unwrap()), &[])
     }
 
     #[test]

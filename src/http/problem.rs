@@ -159,7 +159,7 @@ impl From<ServiceError> for ApiError {
                 tracing::error!(%reason, "the store refused");
                 Self::Internal
             }
-            ServiceError::Interrupted(reason) => {
+            ServiceError::Provider(reason) | ServiceError::Interrupted(reason) => {
                 tracing::error!(%reason, "a piece of work was cut off");
                 Self::Internal
             }

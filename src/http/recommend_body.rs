@@ -12,7 +12,7 @@ use super::fields::{Amount, List, Moment, Object, Prose, Share, Text, Whole};
 use super::filter::FilterSeed;
 use super::json;
 use super::problem::{ApiError, FieldError, not_one_of};
-use crate::config::{Config, RerankDefault};
+use crate::config::Config;
 use crate::domain::{Domain, Filters, Interaction, InteractionKind, ItemId, Query, Rerank, Taste, UserId};
 
 /// How many tastes a domain may have, and how long each may be.
@@ -111,15 +111,14 @@ impl RecommendBody {
         if let Some(name) = model.as_deref().filter(|name| !models.contains(name)) {
             errors.push(FieldError::new("/model", not_one_of(name, models)));
         }
-        let rerank = match self.rerank.as_ref().map(|name| name.0.as_str()) {
-            None => match config.recommend.rerank {
-                RerankDefault::None => Rerank::None,
-                RerankDefault::Llm => Rerank::Llm,
-            },
-            Some("none") => Rerank::None,
-            Some("llm") => Rerank::Llm,
-            Some(other) => {
-                errors.push(FieldError::new("/rerank", not_one_of(other, &["none", "llm"])));
+        let providers = &config.large_model.providers;
+        let rerank = match self.rerank.map_or_else(|| config.recommend.rerank.clone(), |name| name.0) {
+            name if name == "none" => Rerank::None,
+            name if name == "llm" || providers.contains_key(&name) => Rerank::By(name),
+            other => {
+                let known: Vec<&str> =
+                    ["none", "llm"].into_iter().chain(providers.keys().map(String::as_str)).collect();
+                errors.push(FieldError::new("/rerank", not_one_of(&other, &known)));
                 Rerank::None
             }
         };

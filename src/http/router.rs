@@ -82,7 +82,7 @@ pub async fn router(service: Arc<Service>) -> Router {
     tokio::spawn(follow(Arc::downgrade(&service), Arc::clone(&keys), config.database.refresh_interval()));
     let app = App {
         room: Arc::new(Semaphore::new(config.server.max_concurrency)),
-        openapi: super::openapi(&config.domains).to_string().into(),
+        openapi: super::openapi(&config.domains, &config.large_model.names()).to_string().into(),
         keys,
         service,
     };

@@ -52,9 +52,9 @@ fn described(mut schema: Value, description: &str) -> Value {
 }
 
 /// All schemas that are not derived from a type, by name.
-pub fn all(domains: &[Domain]) -> Vec<(&'static str, Value)> {
+pub fn all(domains: &[Domain], providers: &[&str]) -> Vec<(&'static str, Value)> {
     vec![
-        ("RecommendRequest", recommend_request(domains)),
+        ("RecommendRequest", recommend_request(domains, providers)),
         ("HistoryEntry", history_entry()),
         ("Filter", filter(domains)),
         ("DomainFilter", object(&[], filter_fields())),
@@ -106,13 +106,14 @@ fn by_domain(domains: &[Domain], schema: impl Fn(&Domain) -> Value, rest: Value)
     fields
 }
 
-fn recommend_request(domains: &[Domain]) -> Value {
+fn recommend_request(domains: &[Domain], providers: &[&str]) -> Value {
     let models = crate::serving::MODEL_NAMES;
     let tastes = |domain: &Domain| {
         let what =
             format!("Tastes in {domain}: genres, tags, titles, creators, item ids or free text in any language.");
         described(list(prose(recommend::MAX_TASTE_CHARS), recommend::MAX_TASTES), &what)
     };
+    let rerankers: Vec<&str> = ["none", "llm"].into_iter().chain(providers.iter().copied()).collect();
     let rest = json!({
         "user_id": described(id(), "Whose stored behaviour counts, the newest event included."),
         "history": described(list(reference("HistoryEntry"), recommend::MAX_HISTORY), "Interactions of this session, used like stored ones."),
@@ -126,7 +127,7 @@ fn recommend_request(domains: &[Domain]) -> Value {
         "model": {"type": "string", "enum": models, "description": "The active hybrid by default."},
         "diversity": {"type": "number", "minimum": 0, "maximum": 1, "description": "0 is pure relevance, 1 pure variety."},
         "explain": {"type": "boolean", "default": false, "description": "Adds `reasons` to each item."},
-        "rerank": {"type": "string", "enum": ["none", "llm"]},
+        "rerank": {"type": "string", "enum": rerankers, "description": "The large model that re-orders the head of each list; `llm` is the one that the settings name."},
         "deadline_ms": {"type": "integer", "minimum": 1, "maximum": recommend::MAX_DEADLINE_MS,
             "description": "The time granted; what cannot finish in it is skipped and named in `degraded`."},
         "min_watermark": {"type": "string", "maxLength": 20, "pattern": "^w-[0-9]{1,18}$",
@@ -192,7 +193,8 @@ fn recommend_answer(domains: &[Domain]) -> Value {
         "unmatched": {"type": "array", "items": {"type": "object", "required": ["pointer", "value", "suggestion"], "properties": {
             "pointer": {"type": "string"}, "value": {"type": "string"}, "suggestion": {"type": ["string", "null"]}}}},
         "degraded": {"type": "array", "items": {"type": "string", "enum":
-            ["no_model", "history_unavailable", "watermark_not_reached", "llm_not_configured", "deadline_exceeded"]}},
+            ["no_model", "history_unavailable", "watermark_not_reached", "llm_not_configured", "llm_unavailable", "llm_timed_out",
+             "llm_over_budget", "deadline_exceeded"]}},
         "timing_ms": {"type": "object", "required": ["total"], "properties": {"total": {"type": "number", "minimum": 0}}},
     });
     json!({"type": "object", "additionalProperties": false,
@@ -224,7 +226,7 @@ fn reason() -> Value {
     object(
         &["code", "text", "evidence", "weight"],
         json!({
-            "code": {"type": "string", "enum": ["because_you_liked", "similar_to", "matches_taste", "popular"]},
+            "code": {"type": "string", "enum": ["because_you_liked", "similar_to", "matches_taste", "popular", "large_model"]},
             "text": {"type": "string"}, "evidence": {"type": "array", "items": id()},
             "weight": {"type": "number", "description": "The share of the score that this contributed."},
         }),

@@ -1,29 +1,37 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
-mod breaker;
 mod ingest;
 pub mod keys;
 mod live_catalogue;
 mod live_model;
 mod recommend;
+mod rerank;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use crate::breaker::Breaker;
 use crate::config::Config;
+use crate::engine::rerank::fusion::FusionWeights;
+use crate::large_model::Providers;
 use crate::store::Store;
 
 /// The names that a request's `model` may have.
 pub use crate::engine::pipeline::MODEL_NAMES;
 // What callers get to see of the store, so that they need not know it.
 pub use crate::store::{
-    Appended, Erasure, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
+    Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
 };
 
-use breaker::Breaker;
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;
+
+/// So many of the newest evaluations are looked at.
+const EVALUATIONS: u32 = 50;
 
 /// What a caller asked for and cannot have.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +43,9 @@ pub enum ServiceError {
     /// The artifact of that version cannot be used; the model in force stays.
     #[error("version `{version}` cannot be used: {reason}")]
     BrokenModel { version: String, reason: String },
+    /// A provider's settings cannot be used.
+    #[error("{0}")]
+    Provider(String),
     /// A piece of work ended without a result; it may or may not have been done.
     #[error("the work was cut off: {0}")]
     Interrupted(String),
@@ -66,6 +77,11 @@ pub struct Service {
     models: LiveModels,
     /// For the histories that recommendations ask for.
     histories: Breaker,
+    pub providers: Providers,
+    /// By provider: what its opinion counts, as the newest evaluation measured it.
+    measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
+    /// The evaluation that was read last.
+    evaluation: Mutex<Option<String>>,
 }
 
 impl Service {
@@ -80,6 +96,9 @@ impl Service {
             catalogue: LiveCatalogue::new(&config.domains),
             models: LiveModels::new(models_dir),
             histories: Breaker::default(),
+            measured: ArcSwap::default(),
+            evaluation: Mutex::default(),
+            providers: Providers::new(&config.large_model).map_err(ServiceError::Provider)?,
             config,
             store,
         });
@@ -99,7 +118,30 @@ impl Service {
     /// [`ServiceError::Store`].
     pub async fn refresh(&self) -> Result<(), ServiceError> {
         self.catalogue.refresh(self.store.as_ref()).await?;
-        self.models.refresh(self.store.as_ref(), &self.catalogue).await
+        self.models.refresh(self.store.as_ref(), &self.catalogue).await?;
+        self.refresh_evaluations().await
+    }
+
+    /// Takes over what evaluations have measured of providers, the newest of each.
+    async fn refresh_evaluations(&self) -> Result<(), ServiceError> {
+        if self.providers.all.is_empty() {
+            return Ok(());
+        }
+        let newest = self.store.newest_evaluation().await?;
+        if *self.evaluation.lock().unwrap_or_else(PoisonError::into_inner) == newest {
+            return Ok(());
+        }
+        let mut measured = BTreeMap::new();
+        for evaluation in self.store.evaluations(EVALUATIONS).await? {
+            let weights = evaluation.report.get("fusion").cloned().unwrap_or_default();
+            let weights: BTreeMap<String, FusionWeights> = serde_json::from_value(weights).unwrap_or_default();
+            for (provider, weights) in weights {
+                measured.entry(provider).or_insert_with(|| Arc::new(weights));
+            }
+        }
+        self.measured.store(Arc::new(measured));
+        *self.evaluation.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+        Ok(())
     }
 
     /// The names that a request's `model` may have.

@@ -10,15 +10,27 @@ use super::{Service, ServiceError};
 impl Service {
     /// Never fails: what an answer had to do without is named in its `degraded`.
     pub async fn recommend(&self, query: &Query) -> Recommendation {
+        let started = Instant::now();
         let mut degraded = Vec::new();
         let stored = match &query.user_id {
             Some(user) => self.stored_history(user, query, &mut degraded).await,
             None => Vec::new(),
         };
         let history = Behaviour::merged(stored, &query.session);
-        let model = self.models.current();
-        let catalogue = self.catalogue.read();
-        let mut answer = pipeline::recommend(&catalogue, model.as_deref(), &self.config.interactions, query, &history);
+        let (mut answer, plan) = {
+            // The catalogue is let go of before anybody is waited for.
+            let (model, catalogue) = (self.models.current(), self.catalogue.read());
+            let plan = self.plan_rerank(&catalogue, query, &history, &mut degraded);
+            let wider =
+                plan.as_ref().map(|_| Query { limit: query.limit.max(self.providers.short_list), ..query.clone() });
+            let query = wider.as_ref().unwrap_or(query);
+            let interactions = &self.config.interactions;
+            (pipeline::recommend(&catalogue, model.as_deref(), interactions, query, &history), plan)
+        };
+        if let Some(plan) = plan {
+            self.rerank(&plan, query, started, &mut answer).await;
+            answer.lists.iter_mut().for_each(|(_, list)| list.truncate(query.limit));
+        }
         answer.degraded.extend(degraded);
         answer.degraded.sort_unstable();
         answer.degraded.dedup();

@@ -16,6 +16,7 @@ mod shared;
 mod behaviour;
 mod catalogue;
 mod error;
+mod evaluations;
 mod jobs;
 mod keys;
 mod models;
@@ -254,8 +255,26 @@ pub trait KeyStore: Send + Sync {
     async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
 }
 
+/// A comparison of models and providers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    pub id: String,
+    pub report: serde_json::Value,
+    pub created_at: Timestamp,
+}
+
 #[async_trait]
-pub trait Store: CatalogueStore + BehaviourStore + ModelStore + JobStore + KeyStore {
+pub trait EvaluationStore: Send + Sync {
+    async fn record_evaluation(&self, id: &str, report: &serde_json::Value, now: Timestamp) -> Result<()>;
+    /// Newest first, at most `limit`.
+    async fn evaluations(&self, limit: u32) -> Result<Vec<Evaluation>>;
+    async fn evaluation(&self, id: &str) -> Result<Option<Evaluation>>;
+    /// The id of the newest one.
+    async fn newest_evaluation(&self) -> Result<Option<String>>;
+}
+
+#[async_trait]
+pub trait Store: CatalogueStore + BehaviourStore + ModelStore + JobStore + KeyStore + EvaluationStore {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
     /// Brings the schema up to date, under a lock, so that several processes may try at once.

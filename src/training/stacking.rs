@@ -212,7 +212,7 @@ fn with(weights: &ByScorer<f32>, scorer: usize, weight: f32) -> Option<ByScorer<
 }
 
 /// Whether the mean gain is above its standard error.
-fn is_gain(new: &[f64], old: &[f64]) -> bool {
+pub(super) fn is_gain(new: &[f64], old: &[f64]) -> bool {
     let count = new.len() as f64;
     let mean = new.iter().zip(old).map(|(new, old)| new - old).sum::<f64>() / count;
     let variance = new.iter().zip(old).map(|(new, old)| (new - old - mean).powi(2)).sum::<f64>() / count;

@@ -48,7 +48,7 @@ async fn rest(mut stream: TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_huge_body_gets_an_answer() {
     let running = serve(&[("MEDLEY_SERVER__MAX_BODY_BYTES", "100000")]).await;
-    let client = reqwest::Client::new();
+    let client = client();
     let url = format!("http://{}/api/recommend", running.address);
     for size in [100_001, 700_000] {
         let answer = client.post(&url).body("x".repeat(size)).send().await.unwrap();
@@ -84,7 +84,7 @@ async fn too_many_at_once_are_told_so() {
     // Holds the only place: its body does not come.
     let holding = connect(running.address, "POST /api/events HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let client = reqwest::Client::new();
+    let client = client();
     let url = |path: &str| format!("http://{}{path}", running.address);
     let refused = client.get(url("/api/items")).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 503);
@@ -125,4 +125,10 @@ async fn a_stop_does_not_wait_for_ever() {
     running.stop.send(()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(3), running.server).await;
     ended.expect("it ends").unwrap().unwrap();
+}
+
+fn client() -> reqwest::Client {
+    // A client wants to know how it would encrypt, even where nothing is.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod events;
 mod items;
 mod keys;
+mod large_model;
 mod limits;
 mod recommend;
 mod routes;

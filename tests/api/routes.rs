@@ -86,7 +86,7 @@ async fn it_says_how_it_is() {
 async fn documents_come_from_the_binary() {
     let app = TestApp::start().await;
     let openapi = app.get("/openapi.json").await.expect(200);
-    assert_eq!(openapi, medley::http::openapi(&app.config.domains));
+    assert_eq!(openapi, medley::http::openapi(&app.config.domains, &[]));
     for path in ["/", "/docs", "/docs/"] {
         let page = app.get(path).await;
         assert!(page.header("content-type").starts_with("text/html"), "{path}");

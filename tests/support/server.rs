@@ -5,6 +5,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A client of services.
+///
+/// # Panics
+/// When there can be none.
+#[must_use]
+pub fn client(timeout: Duration) -> reqwest::Client {
+    // A client wants to know how it would encrypt, even where nothing is.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(timeout).build().expect("a client")
+}
+
 /// A running service; killed when dropped.
 pub struct Server {
     child: Child,

@@ -1,3 +1,5 @@
 //! Re-rankers: the order of a short list, once its scores are known.
 
 pub mod diversity;
+pub mod fusion;
+pub mod short_list;

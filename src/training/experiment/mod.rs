@@ -2,6 +2,7 @@
 //!
 //! What is measured is what is served: each case is one call of [`pipeline::recommend`], over the full catalogue.
 
+mod opinions;
 mod sampled;
 mod split_files;
 mod split_store;
@@ -21,6 +22,7 @@ use super::fitting::{NEVER, bind};
 use super::load::Loaded;
 use super::{TrainingError, TrainingSettings, fit};
 
+pub use opinions::{Asked, OpinionReport, Opinions, judge, short_lists};
 pub use sampled::Sampled;
 pub use split_files::{InteractionFile, split_files};
 pub use split_store::{SplitKind, split_store};

@@ -34,6 +34,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it is open at this moment.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.state().open_until.is_some_and(|until| now < until)
+    }
+
     pub fn succeeded(&self) {
         *self.state() = State::default();
     }

@@ -1,0 +1,136 @@
+//! Scoring by text embeddings: the cosine between the person's text and each candidate's. Vectors of candidates are kept by text.
+
+use std::time::Instant;
+
+use moka::sync::Cache;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::Client;
+use super::{ProviderError, Scores, ShortList};
+
+/// Texts and characters that one request holds at most.
+const MOST_TEXTS: usize = 64;
+const MOST_CHARACTERS: usize = 30_000;
+/// So many vectors are kept.
+const KEPT: u64 = 50_000;
+
+/// Vectors by text. One cache a provider, and a provider has one model: vectors of two models never meet.
+pub(super) struct Embeddings {
+    kept: Cache<String, std::sync::Arc<[f32]>>,
+}
+
+type Vector = std::sync::Arc<[f32]>;
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    index: Option<usize>,
+    embedding: Vec<f32>,
+}
+
+impl Embeddings {
+    pub fn new() -> Self {
+        Self { kept: Cache::new(KEPT) }
+    }
+
+    pub async fn score(&self, client: &Client, list: &ShortList, until: Instant) -> Result<Scores, ProviderError> {
+        let mut texts = vec![list.person.clone()];
+        texts.extend(list.candidates.iter().cloned());
+        let vectors = self.vectors(client, &texts, until).await?;
+        let (person, candidates) = vectors.split_first().ok_or_else(|| ProviderError::Unusable("no vectors".into()))?;
+        if candidates.iter().any(|vector| vector.len() != person.len()) {
+            return Err(ProviderError::Unusable("its vectors differ in length".into()));
+        }
+        // Raw cosines of most models lie close together: what all candidates have in common says nothing.
+        let mut mean = vec![0.0f32; person.len()];
+        for vector in candidates {
+            mean.iter_mut().zip(vector.iter()).for_each(|(mean, value)| *mean += value / candidates.len() as f32);
+        }
+        let centred =
+            |vector: &Vector| vector.iter().zip(&mean).map(|(value, mean)| value - mean).collect::<Vec<f32>>();
+        Ok(candidates.iter().map(|vector| Some((1.0 + cosine(person, &centred(vector))) / 2.0)).collect())
+    }
+
+    /// A unit vector for each text.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn vectors(
+        &self,
+        client: &Client,
+        texts: &[String],
+        until: Instant,
+    ) -> Result<Vec<Vector>, ProviderError> {
+        let mut missing: Vec<String> = texts.iter().filter(|text| !self.kept.contains_key(*text)).cloned().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        // A stack of batches; one that the server finds too large is cut in two.
+        let mut batches = batches(missing);
+        let mut fresh = std::collections::HashMap::new();
+        while let Some(mut batch) = batches.pop() {
+            match embed(client, &batch, until).await {
+                Ok(vectors) => {
+                    for (text, vector) in batch.into_iter().zip(vectors) {
+                        self.kept.insert(text.clone(), Vector::clone(&vector));
+                        fresh.insert(text, vector);
+                    }
+                }
+                Err(ProviderError::Failed { status: Some(400 | 413), .. }) if batch.len() > 1 => {
+                    let second = batch.split_off(batch.len() / 2);
+                    batches.extend([second, batch]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let of = |text: &String| fresh.get(text).cloned().or_else(|| self.kept.get(text));
+        texts.iter().map(|text| of(text).ok_or_else(|| ProviderError::Unusable("a vector is missing".into()))).collect()
+    }
+}
+
+fn batches(texts: Vec<String>) -> Vec<Vec<String>> {
+    let mut batches: Vec<Vec<String>> = Vec::new();
+    let mut characters = 0;
+    for text in texts {
+        let length = text.chars().count();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < MOST_TEXTS && characters + length <= MOST_CHARACTERS => {
+                characters += length;
+                batch.push(text);
+            }
+            _ => {
+                characters = length;
+                batches.push(vec![text]);
+            }
+        }
+    }
+    batches
+}
+
+/// Unit vectors in the order of the texts, whatever order they come in.
+async fn embed(client: &Client, texts: &[String], until: Instant) -> Result<Vec<Vector>, ProviderError> {
+    let body = json!({"model": client.settings.model, "input": texts, "encoding_format": "float"});
+    let answer: Answer = client.post("/embeddings", &body, until).await?;
+    let unusable = |what: &str| ProviderError::Unusable(what.to_owned());
+    let mut vectors: Vec<Option<Vector>> = vec![None; texts.len()];
+    let length = answer.data.first().map_or(0, |row| row.embedding.len());
+    for (place, row) in answer.data.into_iter().enumerate() {
+        let size = row.embedding.iter().map(|value| value * value).sum::<f32>().sqrt();
+        if row.embedding.len() != length || !size.is_finite() || size <= 0.0 {
+            return Err(unusable("a vector is of another length, empty or not finite"));
+        }
+        let slot = vectors.get_mut(row.index.unwrap_or(place)).ok_or_else(|| unusable("a vector of no text"))?;
+        *slot = Some(row.embedding.into_iter().map(|value| value / size).collect());
+    }
+    vectors.into_iter().map(|vector| vector.ok_or_else(|| unusable("a text without a vector"))).collect()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let size = (dot(a, a) * dot(b, b)).sqrt();
+    if size > 0.0 { (dot(a, b) / size).clamp(-1.0, 1.0) } else { 0.0 }
+}

@@ -1,0 +1,143 @@
+//! The providers in force, each with its cache and its circuit breaker.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::future::Cache;
+
+use crate::breaker::Breaker;
+
+use super::chat::Chat;
+use super::client::Client;
+use super::embeddings::Embeddings;
+use super::settings::{LargeModelSettings, ProviderKind, ProviderSettings};
+use super::statistics::Snapshot;
+use super::{ProviderError, Scores, ShortList, rerank};
+
+/// Answers are kept for so long, and so many of them.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+const KEPT: u64 = 20_000;
+
+/// One configured provider.
+pub struct Provider {
+    pub name: String,
+    client: Client,
+    protocol: Protocol,
+    breaker: Breaker,
+    kept: Cache<u64, Arc<Scores>>,
+}
+
+enum Protocol {
+    Chat(Chat),
+    Embeddings(Embeddings),
+    Rerank,
+}
+
+impl Provider {
+    fn new(name: &str, settings: &ProviderSettings) -> Result<Self, String> {
+        let protocol = match settings.kind {
+            ProviderKind::Chat => Protocol::Chat(Chat::new()),
+            ProviderKind::Embeddings => Protocol::Embeddings(Embeddings::new()),
+            ProviderKind::Rerank => Protocol::Rerank,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            client: Client::new(settings.clone())?,
+            protocol,
+            breaker: Breaker::default(),
+            kept: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
+        })
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &ProviderSettings {
+        &self.client.settings
+    }
+
+    #[must_use]
+    pub fn statistics(&self) -> Snapshot {
+        self.client.statistics.snapshot()
+    }
+
+    /// Whether it failed so often that it is left alone at the moment.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.breaker.is_open(Instant::now())
+    }
+
+    /// How well each candidate suits the person. The same question at the same time is asked once, and its answer kept for a while.
+    ///
+    /// # Errors
+    /// [`ProviderError`]; never later than `patience`.
+    pub async fn score(&self, list: &ShortList, patience: Duration) -> Result<Arc<Scores>, ProviderError> {
+        if list.candidates.is_empty() {
+            return Ok(Arc::default());
+        }
+        let mut hasher = DefaultHasher::new();
+        list.hash(&mut hasher);
+        let key = hasher.finish();
+        if let Some(scores) = self.kept.get(&key).await {
+            return Ok(scores);
+        }
+        let now = Instant::now();
+        if !self.breaker.allows(now) {
+            return Err(ProviderError::Resting);
+        }
+        let patience = patience.min(self.settings().timeout());
+        let until = now + patience;
+        let asking = self.kept.try_get_with(key, async { self.ask(list, until).await.map(Arc::new) });
+        let outcome = match tokio::time::timeout(patience, asking).await {
+            Ok(outcome) => outcome.map_err(|error| (*error).clone()),
+            Err(_) => Err(ProviderError::TimedOut),
+        };
+        match &outcome {
+            Ok(_) => self.breaker.succeeded(),
+            Err(ProviderError::OverBudget) => {}
+            // A caller in a great hurry says nothing of the provider.
+            Err(ProviderError::TimedOut) if patience < self.settings().timeout() / 4 => {}
+            Err(error) => {
+                tracing::warn!(provider = self.name, %error, "a provider failed");
+                self.breaker.failed(Instant::now());
+            }
+        }
+        outcome
+    }
+
+    async fn ask(&self, list: &ShortList, until: Instant) -> Result<Scores, ProviderError> {
+        match &self.protocol {
+            Protocol::Chat(chat) => chat.score(&self.client, list, until).await,
+            Protocol::Embeddings(embeddings) => embeddings.score(&self.client, list, until).await,
+            Protocol::Rerank => rerank::score(&self.client, list, until).await,
+        }
+    }
+}
+
+/// All configured providers.
+pub struct Providers {
+    pub all: Vec<Provider>,
+    /// The place of the one that `rerank: "llm"` asks.
+    default: Option<usize>,
+    pub short_list: usize,
+    pub weight: f32,
+}
+
+impl Providers {
+    /// # Errors
+    /// What is wrong with the settings of one.
+    pub fn new(settings: &LargeModelSettings) -> Result<Self, String> {
+        let all = settings.providers.iter().map(|(name, provider)| Provider::new(name, provider));
+        let all = all.collect::<Result<Vec<Provider>, String>>()?;
+        let default = all.iter().position(|provider| provider.name == settings.rerank);
+        Ok(Self { all, default, short_list: settings.short_list, weight: settings.weight })
+    }
+
+    /// The provider of this name; `llm` is the one that the settings name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Provider> {
+        if name == "llm" {
+            return self.default.and_then(|place| self.all.get(place));
+        }
+        self.all.iter().find(|provider| provider.name == name)
+    }
+}

@@ -1,0 +1,161 @@
+//! The settings of large models.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// `[large_model]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LargeModelSettings {
+    /// The provider that `rerank: "llm"` asks; empty: none.
+    pub rerank: String,
+    /// How many of each list it re-orders, 2 to 100.
+    pub short_list: usize,
+    /// What its opinion counts beside the ranker's, 0 to 1, until an evaluation has measured it.
+    pub weight: f32,
+    pub providers: BTreeMap<String, ProviderSettings>,
+}
+
+/// One provider.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSettings {
+    pub kind: ProviderKind,
+    /// Where its API begins, such as `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// What the API calls the model.
+    pub model: String,
+    #[serde(default, serialize_with = "hidden")]
+    api_key: SecretString,
+    #[serde(default = "timeout_ms")]
+    timeout_ms: u64,
+    /// Requests to it at once; more wait for their turn.
+    #[serde(default = "concurrency")]
+    pub max_concurrency: usize,
+    /// Further tries of a request that failed in a way that may pass.
+    #[serde(default = "retries")]
+    pub retries: u32,
+    /// How a chat model is made to score.
+    #[serde(default)]
+    pub scoring: Scoring,
+    /// Show a list in so many orders and take the mean (`scoring = "json"` only).
+    #[serde(default = "shuffles")]
+    pub shuffles: usize,
+    /// Of a million tokens, in whatever currency the budget is in.
+    #[serde(default)]
+    pub price_of_input: f64,
+    #[serde(default)]
+    pub price_of_output: f64,
+    /// What may be spent in a day (UTC); 0: as much as it takes.
+    #[serde(default)]
+    pub budget_per_day: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// `POST {base_url}/chat/completions`.
+    Chat,
+    /// `POST {base_url}/embeddings`.
+    Embeddings,
+    /// `POST {base_url}/rerank`, as Jina, TEI and vLLM have it.
+    Rerank,
+}
+
+impl ProviderKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+        }
+    }
+}
+
+/// How a chat model is made to score candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scoring {
+    /// `logprobs`, or `json` from the first answer on that comes without log-probabilities.
+    #[default]
+    Auto,
+    /// One request a candidate: the probability of "yes" against "no".
+    Logprobs,
+    /// One request a list: a number for each candidate, by a JSON schema.
+    Json,
+}
+
+impl ProviderSettings {
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    pub(super) fn api_key(&self) -> Option<&str> {
+        Some(self.api_key.expose_secret()).filter(|key| !key.is_empty())
+    }
+}
+
+impl LargeModelSettings {
+    /// Of all providers.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.providers.keys().map(String::as_str).collect()
+    }
+
+    /// The first rule that the settings break.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if !(2..=100).contains(&self.short_list) {
+            return Some("large_model.short_list: 2 to 100".into());
+        }
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Some("large_model.weight: 0 to 1".into());
+        }
+        if !self.rerank.is_empty() && !self.providers.contains_key(&self.rerank) {
+            return Some(format!("large_model.rerank: there is no provider `{}`", self.rerank));
+        }
+        self.providers.iter().find_map(|(name, provider)| {
+            let rules = [
+                (!["none", "llm"].contains(&name.as_str()), "this name is taken"),
+                (
+                    provider.base_url.starts_with("http://") || provider.base_url.starts_with("https://"),
+                    "base_url: http:// or https://",
+                ),
+                (!provider.model.is_empty(), "model: name one"),
+                (provider.timeout_ms > 0, "timeout_ms: at least 1"),
+                (provider.max_concurrency > 0, "max_concurrency: at least 1"),
+                ((1..=10).contains(&provider.shuffles), "shuffles: 1 to 10"),
+                (
+                    [provider.price_of_input, provider.price_of_output, provider.budget_per_day]
+                        .iter()
+                        .all(|amount| amount.is_finite() && *amount >= 0.0),
+                    "prices and budget: not negative",
+                ),
+            ];
+            let broken = rules.into_iter().find(|(holds, _)| !holds);
+            broken.map(|(_, rule)| format!("large_model.providers.{name}: {rule}"))
+        })
+    }
+}
+
+fn timeout_ms() -> u64 {
+    1500
+}
+fn concurrency() -> usize {
+    8
+}
+fn retries() -> u32 {
+    2
+}
+fn shuffles() -> usize {
+    1
+}
+
+fn hidden<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.expose_secret().is_empty() { "" } else { "***" })
+}
