@@ -194,7 +194,7 @@ impl Config {
             ((0.0..=1.0).contains(&self.recommend.diversity), "recommend.diversity: 0 to 1"),
             (
                 ["none", "llm"].contains(&self.recommend.rerank.as_str())
-                    || self.large_model.providers.contains_key(&self.recommend.rerank),
+                    || self.large_model.names().contains(&self.recommend.rerank.as_str()),
                 "recommend.rerank: none, llm or the name of a provider",
             ),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),

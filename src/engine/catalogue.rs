@@ -1,12 +1,14 @@
 //! The live catalogue: items in memory, with what is needed to find them by content and by taste.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use crate::domain::{Domain, Item, ItemId};
 
 use super::ItemIndex;
 use super::scorers::content::ContentIndex;
 use super::text;
+use super::text_vectors::{self, Vector};
 
 /// All items a process knows, kept up to date one item at a time: a change costs the terms of that item, not a rebuild.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub struct Catalogue {
     items: Vec<Option<Item>>,
     /// By place: whether there is an item that may be returned. Beside the items, for a request asks this of each of them.
     available: Vec<bool>,
+    /// By place: the vector of the item's text, made when it is first asked for; `None` within: its words are unknown.
+    vectors: Vec<OnceLock<Option<Box<Vector>>>>,
     places: HashMap<ItemId, ItemIndex>,
     by_domain: BTreeMap<Domain, Vec<ItemIndex>>,
     titles: HashMap<String, Vec<ItemIndex>>,
@@ -43,6 +47,7 @@ impl Catalogue {
         }
         self.content.insert(index, &item);
         self.available[place] = item.available;
+        self.vectors[place] = OnceLock::new();
         self.items[place] = Some(item);
         self.count += 1;
         index
@@ -81,6 +86,7 @@ impl Catalogue {
         self.ids.push(id.clone());
         self.items.push(None);
         self.available.push(false);
+        self.vectors.push(OnceLock::new());
         self.places.insert(id.clone(), index);
         index
     }
@@ -96,6 +102,17 @@ impl Catalogue {
         self.items.get(index.0 as usize).and_then(Option::as_ref)
     }
 
+    /// The vector of the title, genres and tags of the item at this place.
+    #[must_use]
+    pub fn vector(&self, index: ItemIndex) -> Option<&Vector> {
+        let item = self.get(index)?;
+        let make = || {
+            let (genres, tags) = (item.genres.join(", "), item.tags.join(", "));
+            text_vectors::embed(&format!("{}. {genres}. {tags}", item.title)).map(Box::new)
+        };
+        self.vectors[index.0 as usize].get_or_init(make).as_deref()
+    }
+
     /// Whether there is an item at this place that may be returned.
     #[must_use]
     pub fn is_available(&self, index: ItemIndex) -> bool {
@@ -105,6 +122,11 @@ impl Catalogue {
     #[must_use]
     pub fn id(&self, index: ItemIndex) -> &ItemId {
         &self.ids[index.0 as usize]
+    }
+
+    /// The items of each domain, by index.
+    pub fn domains(&self) -> impl Iterator<Item = (&Domain, &[ItemIndex])> {
+        self.by_domain.iter().map(|(domain, items)| (domain, items.as_slice()))
     }
 
     /// All items of a domain, by index.

@@ -19,6 +19,7 @@ pub mod spelling;
 mod taste_match;
 pub mod tastes;
 pub mod text;
+pub mod text_vectors;
 mod top_k;
 pub mod vocabulary;
 

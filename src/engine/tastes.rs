@@ -2,10 +2,13 @@
 //!
 //! In this order: an item id; a genre of the taste's domain, in any known spelling or language; a title of that domain; a tag, or a genre of another
 //! domain; a title of another domain; a creator. Then free text: "something like <title>", the words of a title, the labels and words within the text.
-//! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches.
+//! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches. A
+//! phrase of which no word is known is guessed by its meaning ([`super::text_vectors`]).
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+
+use rayon::prelude::*;
 
 use crate::domain::{Domain, ItemId, Taste, Unmatched};
 
@@ -14,12 +17,17 @@ use super::catalogue::{Catalogue, title_key};
 use super::scorers::content::{GENRE, TITLE, Term, creator_term, label_term, word_term};
 use super::spelling::{Correction, Names};
 use super::text;
+use super::text_vectors::{self, Vector};
 use super::vocabulary::{self, Piece};
 
 /// A search for a misspelling reads all labels and titles, so that only the first few of a request get one.
 const MISSPELLINGS: usize = 32;
 /// A text that is part of titles stands for at most this many items.
 const TITLES: usize = 8;
+
+/// A text that the catalogue's words do not reach stands for this many items of each domain, the nearest of which it is met by so much.
+const NEAREST: usize = 40;
+const NEARNESS: f32 = 0.6;
 
 /// What one taste asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +40,8 @@ pub enum Wanted {
     Titles(Vec<ItemIndex>),
     /// These items, of which the caller gave a part of the title, and what resembles them.
     Alike(Vec<ItemIndex>),
+    /// What comes near this text by its meaning.
+    Near(Box<Vector>),
 }
 
 /// One taste that was understood.
@@ -72,6 +82,9 @@ pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Un
                 let corrected = certain.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
                 if wanted.is_empty() || !corrected.is_empty() {
                     wanted = corrected;
+                    if wanted.is_empty() && searches <= MISSPELLINGS && is_phrase(&taste.text) {
+                        wanted.extend(text_vectors::embed(&taste.text).map(|vector| Wanted::Near(Box::new(vector))));
+                    }
                     unmatched.push(Unmatched {
                         pointer: taste.pointer.clone(),
                         value: taste.text.clone(),
@@ -87,6 +100,11 @@ pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Un
         }));
     }
     (profile, unmatched)
+}
+
+/// Whether a text says so much that its meaning can be guessed: two words, or two characters that are words by themselves.
+fn is_phrase(text: &str) -> bool {
+    text.split_whitespace().count() > 1 || text.chars().filter(|&c| text::is_unspaced(c)).count() > 1
 }
 
 fn nearest(names: &Names<'_>, taste: &Taste) -> Option<Correction> {
@@ -241,6 +259,23 @@ impl Reader<'_> {
     }
 }
 
+/// Of each domain the few items that come nearest: the nearest is met by half, for meaning is a guess, and the first that is too far by nothing.
+fn near(catalogue: &Catalogue, vector: &Vector, out: &mut [f32]) {
+    for (_, items) in catalogue.domains() {
+        let mut nearest: Vec<(f32, ItemIndex)> = items
+            .par_iter()
+            .filter_map(|&item| Some((text_vectors::cosine(catalogue.vector(item)?, vector), item)))
+            .filter(|(cosine, _)| *cosine > 0.0)
+            .collect();
+        nearest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| catalogue.id(a.1).cmp(catalogue.id(b.1))));
+        nearest.truncate(NEAREST + 1);
+        let (Some(&(most, _)), Some(&(least, _))) = (nearest.first(), nearest.last()) else { continue };
+        for (cosine, item) in nearest {
+            out[item.0 as usize] = NEARNESS * (cosine - least) / (most - least).max(f32::MIN_POSITIVE);
+        }
+    }
+}
+
 /// How much each item meets a taste, 0 to 1, by place. Items that were named outright are history, not taste: none meets them.
 #[must_use]
 pub fn matches(catalogue: &Catalogue, wanted: &Wanted) -> Vec<f32> {
@@ -264,6 +299,7 @@ pub fn matches(catalogue: &Catalogue, wanted: &Wanted) -> Vec<f32> {
                 }
             }
         }
+        Wanted::Near(vector) => near(catalogue, vector, &mut out),
         Wanted::Alike(items) => {
             for &item in items {
                 for (met, alike) in out.iter_mut().zip(content.similarities(item)) {

@@ -11,7 +11,7 @@ use super::problem::ApiError;
 use super::router::App;
 use crate::serving::{Evaluation, ServiceError};
 
-/// A configured provider, and what was measured of it since this process started.
+/// A provider, and what was measured of it since this process started.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Provider {
     /// Give it as `rerank` to a request.
@@ -40,7 +40,7 @@ pub struct Provider {
     budget_per_day: f64,
 }
 
-/// The providers, by name.
+/// The providers, the one in the process first, then by name.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ProviderList {
     data: Vec<Provider>,
@@ -49,18 +49,18 @@ pub struct ProviderList {
     next_cursor: (),
 }
 
-/// Lists the large-model providers that are configured.
+/// Lists the large-model providers: those configured, and the table of word vectors in the process.
 #[utoipa::path(get, path = "/api/providers", tag = "models",
     responses((status = 200, description = "The providers", body = ProviderList)))]
 pub async fn providers(State(app): State<App>, parameters: Parameters) -> Result<Json<ProviderList>, ApiError> {
     parameters.finish()?;
     let default = app.service.providers.get("llm").map(|provider| provider.name.as_str());
     let data = app.service.providers.all.iter().map(|provider| {
-        let (settings, numbers, resting) = (provider.settings(), provider.statistics(), provider.is_resting());
+        let (numbers, resting) = (provider.statistics(), provider.is_resting());
         Provider {
             name: provider.name.clone(),
-            kind: settings.kind.as_str(),
-            model: settings.model.clone(),
+            kind: provider.kind.as_str(),
+            model: provider.model.clone(),
             default: default == Some(provider.name.as_str()),
             healthy: !resting,
             circuit: if resting { "open" } else { "closed" },
@@ -72,7 +72,7 @@ pub async fn providers(State(app): State<App>, parameters: Parameters) -> Result
             output_tokens: numbers.usage.output_tokens,
             cost: numbers.cost,
             cost_today: numbers.cost_today,
-            budget_per_day: settings.budget_per_day,
+            budget_per_day: provider.budget_per_day(),
         }
     });
     Ok(Json(ProviderList { data: data.collect(), next_cursor: () }))

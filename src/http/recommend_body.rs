@@ -111,13 +111,12 @@ impl RecommendBody {
         if let Some(name) = model.as_deref().filter(|name| !models.contains(name)) {
             errors.push(FieldError::new("/model", not_one_of(name, models)));
         }
-        let providers = &config.large_model.providers;
+        let providers = config.large_model.names();
         let rerank = match self.rerank.map_or_else(|| config.recommend.rerank.clone(), |name| name.0) {
             name if name == "none" => Rerank::None,
-            name if name == "llm" || providers.contains_key(&name) => Rerank::By(name),
+            name if name == "llm" || providers.contains(&name.as_str()) => Rerank::By(name),
             other => {
-                let known: Vec<&str> =
-                    ["none", "llm"].into_iter().chain(providers.keys().map(String::as_str)).collect();
+                let known: Vec<&str> = ["none", "llm"].into_iter().chain(providers).collect();
                 errors.push(FieldError::new("/rerank", not_one_of(&other, &known)));
                 Rerank::None
             }

@@ -36,9 +36,8 @@ pub fn ratings(text: &str, count: usize) -> Scores {
         Some(value) => collect(value, &mut pairs),
         None => {
             let numbers = numbers(text);
-            if numbers.len() % 2 == 0 || numbers.len() > 2 {
-                pairs.extend(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])));
-            }
+            // A lone number rates nothing; an odd one at the end is half of a pair that was cut off.
+            pairs.extend(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])));
         }
     }
     for (number, rating) in pairs {

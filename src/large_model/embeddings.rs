@@ -56,7 +56,7 @@ impl Embeddings {
         Ok(candidates.iter().map(|vector| Some((1.0 + cosine(person, &centred(vector))) / 2.0)).collect())
     }
 
-    /// A unit vector for each text.
+    /// A unit vector for each text, over the network unless it is kept.
     ///
     /// # Errors
     /// [`ProviderError`].

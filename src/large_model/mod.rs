@@ -7,6 +7,7 @@
 mod answer;
 mod chat;
 mod client;
+mod embedded;
 mod embeddings;
 mod prompt;
 mod provider;

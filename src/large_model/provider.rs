@@ -7,25 +7,32 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 
 use crate::breaker::Breaker;
+use crate::engine::text_vectors::NAME as EMBEDDED;
 
 use super::chat::Chat;
 use super::client::Client;
 use super::embeddings::Embeddings;
 use super::settings::{LargeModelSettings, ProviderKind, ProviderSettings};
 use super::statistics::Snapshot;
-use super::{ProviderError, Scores, ShortList, rerank};
+use super::{ProviderError, Scores, ShortList, embedded, rerank};
 
 /// Answers are kept for so long, and so many of them.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 const KEPT: u64 = 20_000;
 
-/// One configured provider.
+/// One provider: configured, or the one that is part of the process.
 pub struct Provider {
     pub name: String,
-    client: Client,
-    protocol: Protocol,
+    pub kind: ProviderKind,
+    pub model: String,
+    backend: Backend,
     breaker: Breaker,
     kept: Cache<u64, Arc<Scores>>,
+}
+
+enum Backend {
+    Embedded,
+    Remote(Box<Client>, Protocol),
 }
 
 enum Protocol {
@@ -34,6 +41,9 @@ enum Protocol {
     Rerank,
 }
 
+/// How long the provider in the process may take: it never does.
+const EMBEDDED_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Provider {
     fn new(name: &str, settings: &ProviderSettings) -> Result<Self, String> {
         let protocol = match settings.kind {
@@ -41,23 +51,48 @@ impl Provider {
             ProviderKind::Embeddings => Protocol::Embeddings(Embeddings::new()),
             ProviderKind::Rerank => Protocol::Rerank,
         };
-        Ok(Self {
+        let backend = Backend::Remote(Box::new(Client::new(settings.clone())?), protocol);
+        Ok(Self::with(name, settings.kind, &settings.model, backend))
+    }
+
+    fn embedded() -> Self {
+        Self::with(EMBEDDED, ProviderKind::Embeddings, EMBEDDED, Backend::Embedded)
+    }
+
+    fn with(name: &str, kind: ProviderKind, model: &str, backend: Backend) -> Self {
+        Self {
             name: name.to_owned(),
-            client: Client::new(settings.clone())?,
-            protocol,
+            kind,
+            model: model.to_owned(),
+            backend,
             breaker: Breaker::default(),
             kept: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
-        })
+        }
     }
 
+    /// What it may spend in a day; 0: as much as it takes.
     #[must_use]
-    pub fn settings(&self) -> &ProviderSettings {
-        &self.client.settings
+    pub fn budget_per_day(&self) -> f64 {
+        match &self.backend {
+            Backend::Embedded => 0.0,
+            Backend::Remote(client, _) => client.settings.budget_per_day,
+        }
     }
 
+    fn timeout(&self) -> Duration {
+        match &self.backend {
+            Backend::Embedded => EMBEDDED_TIMEOUT,
+            Backend::Remote(client, _) => client.settings.timeout(),
+        }
+    }
+
+    /// Of its requests; the provider in the process makes none.
     #[must_use]
     pub fn statistics(&self) -> Snapshot {
-        self.client.statistics.snapshot()
+        match &self.backend {
+            Backend::Embedded => Snapshot::default(),
+            Backend::Remote(client, _) => client.statistics.snapshot(),
+        }
     }
 
     /// Whether it failed so often that it is left alone at the moment.
@@ -84,7 +119,7 @@ impl Provider {
         if !self.breaker.allows(now) {
             return Err(ProviderError::Resting);
         }
-        let patience = patience.min(self.settings().timeout());
+        let patience = patience.min(self.timeout());
         let until = now + patience;
         let asking = self.kept.try_get_with(key, async { self.ask(list, until).await.map(Arc::new) });
         let outcome = match tokio::time::timeout(patience, asking).await {
@@ -95,7 +130,7 @@ impl Provider {
             Ok(_) => self.breaker.succeeded(),
             Err(ProviderError::OverBudget) => {}
             // A caller in a great hurry says nothing of the provider.
-            Err(ProviderError::TimedOut) if patience < self.settings().timeout() / 4 => {}
+            Err(ProviderError::TimedOut) if patience < self.timeout() / 4 => {}
             Err(error) => {
                 tracing::warn!(provider = self.name, %error, "a provider failed");
                 self.breaker.failed(Instant::now());
@@ -105,15 +140,16 @@ impl Provider {
     }
 
     async fn ask(&self, list: &ShortList, until: Instant) -> Result<Scores, ProviderError> {
-        match &self.protocol {
-            Protocol::Chat(chat) => chat.score(&self.client, list, until).await,
-            Protocol::Embeddings(embeddings) => embeddings.score(&self.client, list, until).await,
-            Protocol::Rerank => rerank::score(&self.client, list, until).await,
+        match &self.backend {
+            Backend::Embedded => embedded::score(list),
+            Backend::Remote(client, Protocol::Chat(chat)) => chat.score(client, list, until).await,
+            Backend::Remote(client, Protocol::Embeddings(embeddings)) => embeddings.score(client, list, until).await,
+            Backend::Remote(client, Protocol::Rerank) => rerank::score(client, list, until).await,
         }
     }
 }
 
-/// All configured providers.
+/// All providers.
 pub struct Providers {
     pub all: Vec<Provider>,
     /// The place of the one that `rerank: "llm"` asks.
@@ -126,7 +162,8 @@ impl Providers {
     /// # Errors
     /// What is wrong with the settings of one.
     pub fn new(settings: &LargeModelSettings) -> Result<Self, String> {
-        let all = settings.providers.iter().map(|(name, provider)| Provider::new(name, provider));
+        let configured = settings.providers.iter().map(|(name, provider)| Provider::new(name, provider));
+        let all = std::iter::once(Ok(Provider::embedded())).chain(configured);
         let all = all.collect::<Result<Vec<Provider>, String>>()?;
         let default = all.iter().position(|provider| provider.name == settings.rerank);
         Ok(Self { all, default, short_list: settings.short_list, weight: settings.weight })

@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::engine::text_vectors::NAME as EMBEDDED;
+
 /// `[large_model]`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -101,10 +103,10 @@ impl ProviderSettings {
 }
 
 impl LargeModelSettings {
-    /// Of all providers.
+    /// Of all providers, the one in the process first.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        self.providers.keys().map(String::as_str).collect()
+        std::iter::once(EMBEDDED).chain(self.providers.keys().map(String::as_str)).collect()
     }
 
     /// The first rule that the settings break.
@@ -116,12 +118,12 @@ impl LargeModelSettings {
         if !(0.0..=1.0).contains(&self.weight) {
             return Some("large_model.weight: 0 to 1".into());
         }
-        if !self.rerank.is_empty() && !self.providers.contains_key(&self.rerank) {
+        if !self.rerank.is_empty() && !self.names().contains(&self.rerank.as_str()) {
             return Some(format!("large_model.rerank: there is no provider `{}`", self.rerank));
         }
         self.providers.iter().find_map(|(name, provider)| {
             let rules = [
-                (!["none", "llm"].contains(&name.as_str()), "this name is taken"),
+                (!["none", "llm", EMBEDDED].contains(&name.as_str()), "this name is taken"),
                 (
                     provider.base_url.starts_with("http://") || provider.base_url.starts_with("https://"),
                     "base_url: http:// or https://",

@@ -124,9 +124,6 @@ impl Service {
 
     /// Takes over what evaluations have measured of providers, the newest of each.
     async fn refresh_evaluations(&self) -> Result<(), ServiceError> {
-        if self.providers.all.is_empty() {
-            return Ok(());
-        }
         let newest = self.store.newest_evaluation().await?;
         if *self.evaluation.lock().unwrap_or_else(PoisonError::into_inner) == newest {
             return Ok(());

@@ -184,7 +184,7 @@ fn ascend(cases: &[&Prepared<'_>], table: &mut Table, slices: &[usize]) {
             let gain = |judged: &[f64]| judged.iter().zip(&now).map(|(new, old)| new - old).sum::<f64>();
             let best =
                 (0..tried.len()).map(|place| (place, of(place))).max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
-            if let Some((place, judged)) = best.filter(|(_, judged)| is_gain(judged, &now)) {
+            if let Some((place, judged)) = best.filter(|(_, judged)| is_gain(judged, &now, 1.0)) {
                 (*table, now, moved) = (tried[place], judged, true);
             }
         }
@@ -211,12 +211,12 @@ fn with(weights: &ByScorer<f32>, scorer: usize, weight: f32) -> Option<ByScorer<
     (sum > 1e-6).then(|| weights.map(|weight| if weight / sum < 0.005 { 0.0 } else { weight / sum }))
 }
 
-/// Whether the mean gain is above its standard error.
-pub(super) fn is_gain(new: &[f64], old: &[f64]) -> bool {
+/// Whether the mean gain is above so many standard errors.
+pub(super) fn is_gain(new: &[f64], old: &[f64], errors: f64) -> bool {
     let count = new.len() as f64;
     let mean = new.iter().zip(old).map(|(new, old)| new - old).sum::<f64>() / count;
     let variance = new.iter().zip(old).map(|(new, old)| (new - old - mean).powi(2)).sum::<f64>() / count;
-    mean > 1e-6 && mean > (variance / count).sqrt()
+    mean > 1e-6 && mean > errors * (variance / count).sqrt()
 }
 
 /// By scorer: the median over the cases of a domain of their tenth best raw score; that over all domains where it has nothing to say.

@@ -89,7 +89,7 @@ async fn it_re_orders_the_head_says_so_and_adds_nothing() {
     assert_eq!(app.recommend(&question("p")).await["movie"], answer["movie"], "by name, and from the cache");
 
     let listed = app.get("/api/providers").await.expect(200);
-    let entry = &listed["data"][0];
+    let entry = &listed["data"][1];
     assert_eq!((&entry["name"], &entry["default"], &entry["healthy"]), (&json!("p"), &json!(true), &json!(true)));
     assert_eq!((&entry["requests"], &entry["input_tokens"]), (&json!(1), &json!(1000)));
     assert!((entry["cost"].as_f64().unwrap() - 0.002).abs() < 1e-9, "{entry}");
@@ -163,6 +163,19 @@ async fn rerankers_and_embedders_are_providers_too() {
 }
 
 #[tokio::test]
+async fn the_table_in_the_process_needs_no_network_and_no_settings() {
+    let app = TestApp::start().await;
+    let mut question = question("embedded-static");
+    question["query"] = json!("comedy");
+    let answer = app.recommend(&question).await;
+    assert_eq!(degraded(&answer), BTreeSet::from(["no_model"]), "{answer}");
+    let has = |item: &Value| item["reasons"].as_array().unwrap().iter().any(|reason| reason["code"] == "large_model");
+    assert!(answer["movie"].as_array().unwrap().iter().any(has), "{answer}");
+    let listed = app.get("/api/providers").await.expect(200);
+    assert_eq!((listed["data"].as_array().unwrap().len(), &listed["data"][0]["name"]), (1, &json!("embedded-static")));
+}
+
+#[tokio::test]
 async fn whatever_it_does_there_is_an_answer_and_it_says_why() {
     let text = |body: &str| ResponseTemplate::new(200).set_body_raw(body.as_bytes().to_vec(), "application/json");
     let cases: Vec<(&str, ResponseTemplate, &str)> = vec![
@@ -196,10 +209,10 @@ async fn whatever_it_does_there_is_an_answer_and_it_says_why() {
         assert!(degraded(&app_of.recommend(&question("llm")).await).contains("llm_unavailable"));
     }
     let listed = app_of.get("/api/providers").await.expect(200);
-    assert_eq!(listed["data"][0]["circuit"], "open", "after failures in a row it is left alone");
-    let before = listed["data"][0]["requests"].clone();
+    assert_eq!(listed["data"][1]["circuit"], "open", "after failures in a row it is left alone");
+    let before = listed["data"][1]["requests"].clone();
     app_of.recommend(&question("llm")).await;
-    assert_eq!(app_of.get("/api/providers").await.expect(200)["data"][0]["requests"], before);
+    assert_eq!(app_of.get("/api/providers").await.expect(200)["data"][1]["requests"], before);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::app::{TestApp, event};
 #[tokio::test]
 async fn lists_that_are_empty_say_so() {
     let app = TestApp::start().await;
-    for path in ["/api/providers", "/api/evaluations", "/api/models"] {
+    for path in ["/api/evaluations", "/api/models"] {
         assert_eq!(app.get(path).await.expect(200), json!({"data": [], "next_cursor": null}), "{path}");
         assert_eq!(app.get(&format!("{path}?page=2")).await.problem(422), ["/query/page"]);
     }
@@ -86,7 +86,7 @@ async fn it_says_how_it_is() {
 async fn documents_come_from_the_binary() {
     let app = TestApp::start().await;
     let openapi = app.get("/openapi.json").await.expect(200);
-    assert_eq!(openapi, medley::http::openapi(&app.config.domains, &[]));
+    assert_eq!(openapi, medley::http::openapi(&app.config.domains, &["embedded-static"]));
     for path in ["/", "/docs", "/docs/"] {
         let page = app.get(path).await;
         assert!(page.header("content-type").starts_with("text/html"), "{path}");

@@ -1,7 +1,7 @@
 //! What a second opinion is worth: short lists of the hybrid, re-ordered by what a provider says of them, against the lists as they were.
 //!
 //! The weight of an opinion is learned for each history slice and judged on people it was not learned from: those of the other half. A gain has to be
-//! larger than its standard error, else the weight is 0, which leaves the list as it is. Two controls go through the same procedure and must gain
+//! larger than twice its standard error (the best of several weights gains something by chance), else the weight is 0, which leaves the list as it is. Two controls go through the same procedure and must gain
 //! nothing: random numbers, and the provider's own numbers dealt out to other candidates of the list.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ use crate::training::stacking::is_gain;
 use crate::training::{TrainingError, fit};
 
 use super::{ExperimentSettings, NEVER, Split, bind, chosen, query};
+
+/// A gain must be larger than so many standard errors.
+const ERRORS: f64 = 2.0;
 
 /// The weights that are tried.
 const WEIGHTS: [f32; 7] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0];
@@ -198,7 +201,7 @@ fn cross_fitted(cases: &[Asked], opinions: &Opinions, plain: &[f64]) -> (FusionW
     (weights, judged)
 }
 
-/// The weight of the largest gain, 0 when it is not above its standard error.
+/// The weight of the largest gain, 0 when it is not above `ERRORS` standard errors.
 fn learn(cases: &[Asked], opinions: &Opinions, plain: &[f64], own: &[usize]) -> f32 {
     let old: Vec<f64> = own.iter().map(|&at| plain[at]).collect();
     let tried = WEIGHTS.map(|weight| {
@@ -206,7 +209,7 @@ fn learn(cases: &[Asked], opinions: &Opinions, plain: &[f64], own: &[usize]) -> 
         (weight, new)
     });
     let best = tried.into_iter().max_by(|a, b| a.1.iter().sum::<f64>().total_cmp(&b.1.iter().sum::<f64>()));
-    best.filter(|(_, new)| !new.is_empty() && is_gain(new, &old)).map_or(0.0, |(weight, _)| weight)
+    best.filter(|(_, new)| !new.is_empty() && is_gain(new, &old, ERRORS)).map_or(0.0, |(weight, _)| weight)
 }
 
 #[cfg(test)]
