@@ -22,7 +22,7 @@ use super::{TrainingError, TrainingSettings, manifest};
 pub(super) const K: usize = 20;
 /// The blend is fitted on the union of each scorer's best so many candidates and what is hidden: what none of them ranks there does not come
 /// to the top of a blend.
-const POOL: usize = 100;
+const POOL: usize = 60;
 
 /// The ranks of so many hidden items at most are found by counting.
 const COUNTED: usize = 24;
