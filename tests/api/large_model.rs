@@ -163,6 +163,35 @@ async fn rerankers_and_embedders_are_providers_too() {
 }
 
 #[tokio::test]
+async fn what_an_evaluation_measured_decides_whether_it_is_asked() {
+    let server = provider(Rater(|work: &str| if work.contains("number 10") { 10 } else { 1 })).await;
+    let app = app(&server.uri(), "chat", &[("SCORING", "json")]).await;
+    let plain = app.recommend(&question("none")).await;
+    for (id, weight, asked) in [("e1", 0.0, 0), ("e2", 1.0, 1)] {
+        let report = json!({"fusion": {"p": {"elsewhere": weight}, "another": {"elsewhere": 0.5}}});
+        app.store.record_evaluation(id, &report, jiff::Timestamp::now()).await.unwrap();
+        // Services look at the store every 20 milliseconds in these tests.
+        let mut answer = Value::Null;
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            answer = app.recommend(&question("llm")).await;
+            if (ids(&answer["movie"])[0] == "movie-10") == (asked == 1) {
+                break;
+            }
+        }
+        assert_eq!(degraded(&answer), BTreeSet::from(["no_model"]));
+        if asked == 0 {
+            assert_eq!(answer["movie"], plain["movie"], "a weight of 0 leaves the list as it is");
+        } else {
+            assert_eq!(ids(&answer["movie"])[0], "movie-10");
+        }
+        let listed = app.get("/api/evaluations").await.expect(200);
+        assert_eq!(listed["data"][0]["id"], id);
+        assert_eq!(app.get(&format!("/api/evaluations/{id}")).await.expect(200)["report"], report);
+    }
+}
+
+#[tokio::test]
 async fn the_table_in_the_process_needs_no_network_and_no_settings() {
     let app = TestApp::start().await;
     let mut question = question("embedded-static");

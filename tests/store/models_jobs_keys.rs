@@ -1,4 +1,4 @@
-//! Models, jobs and keys: one active model, one running job, keys that end.
+//! Models, jobs, keys and evaluations: one active model, one running job, keys that end.
 
 use medley::store::{Job, JobState, KeyRecord, StoreError};
 use serde_json::json;
@@ -12,6 +12,7 @@ on_both_databases!(
     of_sixteen_starts_one_wins,
     a_stale_job_gives_way,
     keys_are_kept_and_revoked,
+    evaluations_are_kept_newest_first,
 );
 
 async fn one_model_is_active(database: &Database) {
@@ -149,4 +150,20 @@ async fn keys_are_kept_and_revoked(database: &Database) {
     assert!(!store.revoke_key("k1", at(6)).await.unwrap());
     assert!(!store.revoke_key("k3", at(6)).await.unwrap());
     assert_eq!(store.keys().await.unwrap(), [KeyRecord { revoked_at: Some(at(5)), ..key }, second]);
+}
+
+async fn evaluations_are_kept_newest_first(database: &Database) {
+    let store = database.store().await;
+    assert_eq!(store.newest_evaluation().await.unwrap(), None);
+    assert_eq!(store.evaluations(10).await.unwrap(), []);
+    for (id, second) in [("a", 5), ("b", 7), ("c", 6)] {
+        store.record_evaluation(id, &json!({"kind": "providers", "cases": second}), at(second)).await.unwrap();
+    }
+    assert!(matches!(store.record_evaluation("a", &json!({}), at(9)).await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.newest_evaluation().await.unwrap().as_deref(), Some("b"));
+    let newest = store.evaluations(2).await.unwrap();
+    assert_eq!(newest.iter().map(|evaluation| evaluation.id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    let one = store.evaluation("a").await.unwrap().unwrap();
+    assert_eq!((one.report, one.created_at), (json!({"kind": "providers", "cases": 5}), at(5)));
+    assert_eq!(store.evaluation("z").await.unwrap(), None);
 }
