@@ -45,7 +45,15 @@ impl Service {
         let slices: Vec<HistorySlice> =
             query.domains.iter().map(|domain| slice(catalogue, query, history, domain)).collect();
         let counts = slices.iter().any(|&slice| weights.of(slice) > 0.0);
-        (counts && !person.is_empty()).then_some(Plan { provider, weights, person, slices })
+        if !counts || person.is_empty() {
+            return None;
+        }
+        if provider.is_resting() {
+            // Nothing is prepared for one that would not be asked: an answer costs no more than without it.
+            degraded.push(Degradation::LlmUnavailable);
+            return None;
+        }
+        Some(Plan { provider, weights, person, slices })
     }
 
     /// What this provider's opinion counts: as the newest evaluation measured it, else as the settings say.
