@@ -26,6 +26,8 @@ use super::{ExperimentSettings, NEVER, Split, bind, chosen, query};
 
 /// A gain must be larger than so many standard errors.
 const ERRORS: f64 = 2.0;
+/// From fewer cases nothing is learned: even a standard error says little.
+const ENOUGH: usize = 20;
 
 /// The weights that are tried.
 const WEIGHTS: [f32; 7] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0];
@@ -209,7 +211,7 @@ fn learn(cases: &[Asked], opinions: &Opinions, plain: &[f64], own: &[usize]) -> 
         (weight, new)
     });
     let best = tried.into_iter().max_by(|a, b| a.1.iter().sum::<f64>().total_cmp(&b.1.iter().sum::<f64>()));
-    best.filter(|(_, new)| !new.is_empty() && is_gain(new, &old, ERRORS)).map_or(0.0, |(weight, _)| weight)
+    best.filter(|(_, new)| new.len() >= ENOUGH && is_gain(new, &old, ERRORS)).map_or(0.0, |(weight, _)| weight)
 }
 
 #[cfg(test)]
