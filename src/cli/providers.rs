@@ -27,10 +27,10 @@ pub async fn compare(
     names: &[String],
 ) -> Result<()> {
     let providers = Providers::new(&context.config.large_model).map_err(anyhow::Error::msg)?;
-    let chosen: Vec<&Provider> = names.iter().filter_map(|name| providers.get(name)).collect();
-    if chosen.len() != names.len() {
-        bail!("the configured providers are: {}", context.config.large_model.names().join(", "));
+    if let Some(name) = names.iter().find(|name| providers.get(name).is_none()) {
+        bail!("there is no provider `{name}`; one of {}", context.config.large_model.names().join(", "));
     }
+    let chosen: Vec<&Provider> = names.iter().filter_map(|name| providers.get(name)).collect();
     let (seed, length) = (settings.training.seed, providers.short_list);
     let (fitting, bar) = progress();
     let fitted =

@@ -17,7 +17,7 @@ pub enum ReasonCode {
     MatchesTaste,
     /// It is popular now.
     Popular,
-    /// A large model finds that it suits.
+    /// A provider of a second opinion finds that it suits; the text says of which kind.
     LargeModel,
 }
 

@@ -82,7 +82,11 @@ pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Un
                 let corrected = certain.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
                 if wanted.is_empty() || !corrected.is_empty() {
                     wanted = corrected;
-                    if wanted.is_empty() && searches <= MISSPELLINGS && is_phrase(&taste.text) {
+                    if wanted.is_empty()
+                        && searches <= MISSPELLINGS
+                        && is_phrase(&taste.text)
+                        && text_vectors::knows_a_word(&taste.text)
+                    {
                         wanted.extend(text_vectors::embed(&taste.text).map(|vector| Wanted::Near(Box::new(vector))));
                     }
                     unmatched.push(Unmatched {

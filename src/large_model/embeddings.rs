@@ -17,7 +17,7 @@ const KEPT: u64 = 50_000;
 
 /// Vectors by text. One cache a provider, and a provider has one model: vectors of two models never meet.
 pub(super) struct Embeddings {
-    kept: Cache<String, std::sync::Arc<[f32]>>,
+    kept: Cache<String, Vector>,
 }
 
 type Vector = std::sync::Arc<[f32]>;

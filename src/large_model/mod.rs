@@ -15,7 +15,7 @@ mod rerank;
 mod settings;
 mod statistics;
 
-pub use prompt::{ShortList, item_text};
+pub use prompt::ShortList;
 pub use provider::{Provider, Providers};
 pub use settings::{LargeModelSettings, ProviderKind, ProviderSettings, Scoring};
 pub use statistics::Snapshot;

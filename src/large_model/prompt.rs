@@ -43,8 +43,7 @@ fn person_text(known: &Known) -> String {
 }
 
 /// An item as one line: title, year, creators, genres, tags, description.
-#[must_use]
-pub fn item_text(item: &Item) -> String {
+fn item_text(item: &Item) -> String {
     let mut text = item.title.clone();
     if let Some(released) = item.released {
         let _ = write!(text, " ({})", released.year());

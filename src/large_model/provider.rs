@@ -70,6 +70,16 @@ impl Provider {
         }
     }
 
+    /// What its opinion is, for people.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.backend {
+            // No large model, and it does not call itself one.
+            Backend::Embedded => "Its words are close to what you asked for or like",
+            Backend::Remote(..) => "A large model finds that it suits you",
+        }
+    }
+
     /// What it may spend in a day; 0: as much as it takes.
     #[must_use]
     pub fn budget_per_day(&self) -> f64 {

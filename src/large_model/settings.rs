@@ -128,6 +128,11 @@ impl LargeModelSettings {
                     provider.base_url.starts_with("http://") || provider.base_url.starts_with("https://"),
                     "base_url: http:// or https://",
                 ),
+                // What stands there is shown by `medley config`, and paths are put behind it.
+                (
+                    !provider.base_url.contains(['@', '?']),
+                    "base_url: without a login and without parameters; use api_key",
+                ),
                 (!provider.model.is_empty(), "model: name one"),
                 (provider.timeout_ms > 0, "timeout_ms: at least 1"),
                 (provider.max_concurrency > 0, "max_concurrency: at least 1"),

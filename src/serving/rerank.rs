@@ -79,7 +79,9 @@ impl Service {
         let opinions = join_all(asked).await;
         for (((_, list), opinions), &slice) in answer.lists.iter_mut().zip(opinions).zip(&plan.slices) {
             match opinions {
-                Ok(opinions) => fuse(list, &opinions, plan.weights.of(slice), query.explain),
+                Ok(opinions) => {
+                    fuse(list, &opinions, plan.weights.of(slice), query.explain.then(|| plan.provider.reason()))
+                }
                 Err(error) => answer.degraded.push(match error {
                     ProviderError::TimedOut => Degradation::LlmTimedOut,
                     ProviderError::OverBudget => Degradation::LlmOverBudget,

@@ -52,8 +52,8 @@ fn spread(values: &[f32]) -> impl Fn(f32) -> f32 + use<> {
 }
 
 /// Puts the first `opinions.len()` items in their new order. The scores stay where they are, so that they fall with rank and mean what they meant. With
-/// `explain`, the opinion's share becomes a reason, and the others keep what is left.
-pub fn fuse(list: &mut [RankedItem], opinions: &[Option<f32>], weight: f32, explain: bool) {
+/// `explain`, what a reason says, the opinion's share becomes one, and the others keep what is left.
+pub fn fuse(list: &mut [RankedItem], opinions: &[Option<f32>], weight: f32, explain: Option<&str>) {
     let head = list.len().min(opinions.len());
     let list = &mut list[..head];
     let scores: Vec<f32> = list.iter().map(|ranked| ranked.score).collect();
@@ -63,19 +63,18 @@ pub fn fuse(list: &mut [RankedItem], opinions: &[Option<f32>], weight: f32, expl
     let old = list.to_vec();
     for (place, &from) in order.iter().enumerate() {
         list[place] = RankedItem { score: scores[place], ..old[from].clone() };
-        if explain {
-            explain_by(&mut list[place].reasons, fused[from].1);
+        if let Some(text) = explain {
+            explain_by(&mut list[place].reasons, fused[from].1, text);
         }
     }
 }
 
-fn explain_by(reasons: &mut Vec<Reason>, share: f32) {
+fn explain_by(reasons: &mut Vec<Reason>, share: f32, text: &str) {
     if share <= 0.0 {
         return;
     }
     reasons.iter_mut().for_each(|reason| reason.weight *= 1.0 - share);
-    let text = "A large model finds that it suits you".to_owned();
-    reasons.push(Reason { code: ReasonCode::LargeModel, text, evidence: Vec::new(), weight: share });
+    reasons.push(Reason { code: ReasonCode::LargeModel, text: text.to_owned(), evidence: Vec::new(), weight: share });
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
 }
 
@@ -106,7 +105,7 @@ mod tests {
 
     fn order(opinions: &[Option<f32>], weight: f32) -> Vec<String> {
         let mut list = list();
-        fuse(&mut list, opinions, weight, true);
+        fuse(&mut list, opinions, weight, Some("It suits"));
         assert!(list.windows(2).all(|pair| pair[0].score >= pair[1].score));
         let total = |ranked: &RankedItem| ranked.reasons.iter().map(|reason| reason.weight).sum::<f32>();
         assert!(list.iter().all(|ranked| total(ranked) <= 1.0));

@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use safetensors::SafeTensors;
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::text::is_unspaced;
+
 /// The name of the table.
 pub const NAME: &str = "embedded-static";
 /// Numbers of a vector.
@@ -25,7 +27,7 @@ const WORD: char = '\u{2581}';
 const UNKNOWN: f64 = 10.0;
 
 static TABLE: LazyLock<Table> =
-    LazyLock::new(|| Table::read(FILE).expect("the table was checked when it was built in"));
+    LazyLock::new(|| Table::read(FILE).expect("the table is part of the program, and a test reads it"));
 
 struct Table {
     /// By piece: its place.
@@ -44,6 +46,21 @@ struct Table {
 #[must_use]
 pub fn embed(text: &str) -> Option<Vector> {
     TABLE.embed(text)
+}
+
+/// Whether a text has a word that the table knows as a whole (in scripts without spaces: a piece of two characters), and not only syllables, of which any
+/// string of letters can be put together.
+#[must_use]
+pub fn knows_a_word(text: &str) -> bool {
+    let text = text.nfkc().collect::<String>().to_lowercase();
+    text.split_whitespace().any(|word| {
+        let letters: Vec<char> = word.chars().filter(|c| c.is_alphabetic()).collect();
+        let whole = letters.len() > 2 && TABLE.pieces.contains_key(format!("{WORD}{word}").as_str());
+        let is_pair = |pair: &[char]| {
+            pair.iter().all(|&c| is_unspaced(c)) && TABLE.pieces.contains_key(pair.iter().collect::<String>().as_str())
+        };
+        whole || letters.windows(2).any(is_pair)
+    })
 }
 
 /// The cosine of two vectors, -1 to 1.
@@ -162,6 +179,16 @@ mod tests {
         }
         for text in ["", "   ", "!!!", "ქართული"] {
             assert_eq!(embed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn letters_alone_are_no_words() {
+        for text in ["zzqx wvvt", "asdf qwer", "", "!!! ???", "a b c"] {
+            assert!(!knows_a_word(text), "{text}");
+        }
+        for text in ["mechas fighting kaijus", "令人心碎", "Something QUIET"] {
+            assert!(knows_a_word(text), "{text}");
         }
     }
 
