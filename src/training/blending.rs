@@ -109,17 +109,21 @@ pub(super) fn fit(
     Ok((blend, measure(&scored, &stacked, &settings.domains)))
 }
 
-fn score(loaded: &Loaded, model: &BoundModel, case: &Case) -> Scored {
-    let history: Vec<(ItemIndex, f32)> =
-        case.history.iter().map(|&(item, strength)| (ItemIndex(item), strength)).collect();
-    let profile = Profile { history, ..Profile::default() };
+/// What a case asks: the person as the scorers see them, and the items to rank. What the person knows and what is not hidden is not asked for, whatever
+/// part of the history the case shows.
+pub(super) fn question(loaded: &Loaded, case: &Case) -> (Profile, Vec<ItemIndex>) {
+    let history = case.history.iter().map(|&(item, strength)| (ItemIndex(item), strength)).collect();
     let known = loaded.data.row(case.user).0;
-    // What the person knows and what is not hidden is not asked for, whatever part of the history the case shows.
-    let candidates: Vec<ItemIndex> = (0..loaded.items.len() as u32)
+    let candidates = (0..loaded.items.len() as u32)
         .filter(|&item| loaded.domain_of[item as usize] == case.domain)
         .filter(|item| known.binary_search(item).is_err() || case.hidden.contains(item))
         .map(ItemIndex)
         .collect();
+    (Profile { history, ..Profile::default() }, candidates)
+}
+
+fn score(loaded: &Loaded, model: &BoundModel, case: &Case) -> Scored {
+    let (profile, candidates) = question(loaded, case);
     let all = [true; SCORERS.len()];
     let features = pipeline::features(&loaded.catalogue, Some(model), &profile, &candidates, &all);
     let relevant = candidates.iter().map(|item| case.hidden.contains(&item.0)).collect();

@@ -5,6 +5,7 @@ pub mod experiment;
 mod fitting;
 mod hold_out;
 mod job;
+mod listwise;
 mod load;
 mod memory;
 mod stacking;

@@ -1,9 +1,10 @@
 //! Linear stacking: the weights of the scorers, by domain and history, that rank what was hidden highest.
 //!
 //! Coordinate ascent on nDCG itself (Metzler & Croft, "Linear feature-based models for information retrieval", Information Retrieval 2007), from the
-//! general to the particular: first one set of weights for everybody, beginning at the best scorer alone; then one for each history slice,
-//! beginning there; then one for each domain and slice, beginning at the slice's. A step is taken only when its gain is larger than its own standard
-//! error, so that few cases stay near what many taught.
+//! general to the particular: first one set of weights for everybody; then one for each history slice; then one for each domain and slice. nDCG is full of
+//! steps and hollows, so each ascent begins at the best of several places: the weights that the more general cases taught, the best scorer alone, and the
+//! weights of greatest likelihood ([`super::listwise`]), which have no such hollows. A step is taken only when its gain is larger than its own
+//! standard error, so that few cases stay near what many taught.
 //!
 //! The guard: people are parted in two halves, and each is judged by weights fitted on the other. A domain and slice where the blend so judged is worse
 //! than its best part is left to that part.
@@ -15,6 +16,7 @@ use crate::engine::blend::{Blend, DomainBlend, HistorySlice, SliceWeights, weigh
 use crate::engine::scorers::{ByScorer, IALS, POPULARITY, SCORERS};
 
 use super::blending::{Scored, best};
+use super::listwise;
 
 const N: usize = SCORERS.len();
 const SLICES: usize = HistorySlice::ALL.len();
@@ -62,6 +64,10 @@ impl Prepared<'_> {
 
     fn touches(&self, slice: usize) -> bool {
         (self.below == slice && self.share < 1.0) || (self.above == slice && self.share > 0.0)
+    }
+
+    fn is_mostly(&self, slice: usize) -> bool {
+        (self.below == slice && self.share < 0.5) || (self.above == slice && self.share >= 0.5)
     }
 }
 
@@ -130,29 +136,62 @@ fn guard(
 fn learn(cases: &[&Prepared<'_>], domains: usize) -> Vec<Table> {
     let known: Vec<&Prepared<'_>> =
         cases.iter().copied().filter(|case| case.case.slice() != HistorySlice::Stranger).collect();
-    let alone = |scorer: usize| known.iter().map(|case| case.case.alone[scorer].0).sum::<f64>();
-    let start = (0..N).max_by(|&a, &b| alone(a).total_cmp(&alone(b)).then(b.cmp(&a))).unwrap_or(POPULARITY);
-    let mut table = [one(start); SLICES];
+    let mut table = [one(best_alone(&known)); SLICES];
     // Of a stranger only popularity has something to say.
     table[0] = one(POPULARITY);
-    ascend(&known, &mut table, &(1..SLICES).collect::<Vec<_>>());
+    let all: Vec<usize> = (1..SLICES).collect();
+    begin(&known, &known, &mut table, &all);
+    ascend(&known, &mut table, &all);
     for slice in 1..SLICES {
-        let own: Vec<&Prepared<'_>> = known.iter().copied().filter(|case| case.touches(slice)).collect();
-        ascend(&own, &mut table, &[slice]);
+        learn_slice(&known, &mut table, slice);
     }
     let domain_table = |domain: usize| {
         let mut table = table;
-        for slice in 1..SLICES {
-            let own: Vec<&Prepared<'_>> = known
-                .iter()
-                .copied()
-                .filter(|case| usize::from(case.case.domain) == domain && case.touches(slice))
-                .collect();
-            ascend(&own, &mut table, &[slice]);
+        let known: Vec<&Prepared<'_>> =
+            known.iter().copied().filter(|case| usize::from(case.case.domain) == domain).collect();
+        // With one domain, its cases have taught the table already.
+        if known.len() < cases.len() {
+            (1..SLICES).for_each(|slice| learn_slice(&known, &mut table, slice));
         }
         table
     };
     (0..domains).map(domain_table).collect()
+}
+
+fn learn_slice(known: &[&Prepared<'_>], table: &mut Table, slice: usize) {
+    let touching: Vec<&Prepared<'_>> = known.iter().copied().filter(|case| case.touches(slice)).collect();
+    let own: Vec<&Prepared<'_>> = touching.iter().copied().filter(|case| case.is_mostly(slice)).collect();
+    begin(&own, &touching, table, &[slice]);
+    ascend(&touching, table, &[slice]);
+}
+
+/// The scorer that ranks best by itself.
+fn best_alone(cases: &[&Prepared<'_>]) -> usize {
+    let alone = |scorer: usize| cases.iter().map(|case| case.case.alone[scorer].0).sum::<f64>();
+    (0..N).max_by(|&a, &b| alone(a).total_cmp(&alone(b)).then(b.cmp(&a))).unwrap_or(POPULARITY)
+}
+
+/// Sets the weights of these slices, all alike, to where an ascent should begin: as they are, the best scorer of `own` alone, or the weights of `own`'s
+/// greatest likelihood, whichever ranks `judges` best.
+fn begin(own: &[&Prepared<'_>], judges: &[&Prepared<'_>], table: &mut Table, slices: &[usize]) {
+    if own.len() < ENOUGH {
+        return;
+    }
+    let features: Vec<(&Scored, &ByScorer<f32>)> = own.iter().map(|case| (case.case, &case.scales)).collect();
+    let mut now: f64 = mean(judges, table);
+    for weights in [one(best_alone(own)), listwise::fit(&features)] {
+        let mut other = *table;
+        slices.iter().for_each(|&slice| other[slice] = weights);
+        let quality = mean(judges, &other);
+        if quality > now {
+            (*table, now) = (other, quality);
+        }
+    }
+}
+
+fn mean(cases: &[&Prepared<'_>], table: &Table) -> f64 {
+    let judged: Vec<f64> = cases.par_iter().map(|case| case.quality(table).0).collect();
+    judged.iter().sum::<f64>() / cases.len().max(1) as f64
 }
 
 fn one(scorer: usize) -> ByScorer<f32> {

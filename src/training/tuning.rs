@@ -1,6 +1,7 @@
 //! Tuning: a search for the hyper-parameters of each model by successive halving (Jamieson & Talwalkar, AISTATS 2016).
 //!
-//! Each model is tuned by itself on the people held out, by its own nDCG@20. A round fits all candidates on a part of the people; the better third goes
+//! Each model is tuned by itself on the people held out, by its own nDCG@20. Where what is hidden is a matter of chance and people are few, it is the mean over
+//! several hold-outs, as what is best for some hundred cases is not what is best. A round fits all candidates on a part of the people; the better third goes
 //! on to three times as many, until the last are fitted on everybody. The first candidate is always the settings as they are, so that what is found is
 //! never worse on validation than what was there. The same seed tries the same candidates; only a time budget that runs out can make a difference, and
 //! what was left untried is then said.
@@ -12,15 +13,14 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::engine::ItemIndex;
-use crate::engine::artifact::{Metrics, Model};
+use crate::engine::artifact::Metrics;
 use crate::engine::blend::Blend;
 use crate::engine::dataset::Dataset;
 use crate::engine::pipeline;
-use crate::engine::scorers::{Profile, SCORERS};
+use crate::engine::scorers::SCORERS;
 use crate::engine::settings::EngineSettings;
 
-use super::blending::K;
+use super::blending::{K, best, question};
 use super::fitting::{Columns, NEVER, bind, fit_only};
 use super::hold_out::{Case, HeldOut, hold_out};
 use super::load::Loaded;
@@ -33,8 +33,10 @@ const CANDIDATES: usize = 15;
 const ROUNDS: [f64; 3] = [1.0 / 9.0, 1.0 / 3.0, 1.0];
 /// A round is fitted on no fewer people: what is best for few is not what is best for many.
 const PEOPLE: usize = 10_000;
-/// Cases that a candidate is judged on, at most.
+/// Cases of one hold-out that a candidate is judged on, at most.
 const CASES: usize = 1_000;
+/// There are so many hold-outs at most, and no more than it takes to have [`CASES`] twice.
+const HOLD_OUTS: usize = 4;
 
 /// One candidate that was fitted and judged.
 #[derive(Debug, Clone, Serialize)]
@@ -59,14 +61,20 @@ pub struct Tuned {
 type Space = (&'static str, fn(&mut EngineSettings, &mut ChaCha8Rng));
 
 /// The models that are tuned, the cheapest first, so that a short budget still tunes something.
-const SPACES: [Space; 7] = [
+const SPACES: [Space; 8] = [
     ("item_knn_cosine", |engine, random| engine.item_knn_neighbours = pick(random, &[20, 50, 100, 200, 400])),
     ("ials", |engine, random| {
-        engine.ials.dimensions = pick(random, &[32, 64, 96, 128]);
-        engine.ials.regularization = log_uniform(random, 1e-3, 0.3);
-        engine.ials.unobserved_weight = log_uniform(random, 0.01, 1.0);
-        engine.ials.frequency_exponent = pick(random, &[0.0, 0.5, 1.0]);
-        engine.ials.strength_exponent = pick(random, &[0.0, 0.5, 1.0]);
+        engine.ials.dimensions = pick(random, &[64, 96, 128, 192]);
+        engine.ials.unobserved_weight = log_uniform(random, 0.02, 0.6);
+        engine.ials.frequency_exponent = pick(random, &[0.5, 0.75, 1.0]);
+        engine.ials.strength_exponent = pick(random, &[0.0, 0.25, 0.5, 1.0]);
+        // The exponent raises a row's interactions, some hundreds with those unobserved: the penalty is drawn as it would be with exponent 1.
+        let rescaled = 400f32.powf(1.0 - engine.ials.frequency_exponent);
+        engine.ials.regularization = log_uniform(random, 3e-3, 3e-2) * rescaled;
+    }),
+    ("ials", |engine, random| {
+        engine.ials.unobserved_weight *= log_uniform(random, 0.5, 2.0);
+        engine.ials.regularization *= log_uniform(random, 0.6, 1.6);
     }),
     ("graph_filter", |engine, random| {
         engine.graph_rank = pick(random, &[16, 32, 64, 128, 256]);
@@ -75,8 +83,12 @@ const SPACES: [Space; 7] = [
     ("popularity", |engine, random| {
         engine.popularity_half_life_days = pick(random, &[7.0, 30.0, 90.0, 180.0, 365.0, 1_000.0, 10_000.0]);
     }),
-    ("ease", |engine, random| engine.ease_lambda = log_uniform(random, 10.0, 2_000.0)),
-    ("ease", |engine, random| engine.ease_strength_exponent = pick(random, &[0.0, 0.25, 0.5, 0.75, 1.0])),
+    // The penalty that is best depends on how large the strengths are.
+    ("ease", |engine, random| {
+        engine.ease_lambda = log_uniform(random, 20.0, 2_000.0);
+        engine.ease_strength_exponent = pick(random, &[0.0, 0.25, 0.5, 0.75, 1.0]);
+    }),
+    ("ease", |engine, random| engine.ease_lambda *= log_uniform(random, 0.4, 2.5)),
     ("ease", |engine, random| engine.ease_side_weight = pick(random, &[0.0, 1.0, 3.0, 10.0, 30.0])),
 ];
 
@@ -91,9 +103,9 @@ pub(super) fn tune(
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> Result<Tuned, TrainingError> {
     let started = Instant::now();
-    let held_out = hold_out(loaded, settings);
+    let hold_outs = hold_outs(loaded, settings);
     let columns = Columns::choose(loaded, settings);
-    let smallest = PEOPLE as f64 / held_out.data.users().max(1) as f64;
+    let smallest = PEOPLE as f64 / loaded.data.users().max(1) as f64;
     let mut rounds: Vec<f64> = ROUNDS.iter().map(|share| share.max(smallest).min(1.0)).collect();
     rounds.dedup();
     let mut tuned = Tuned { engine: settings.engine.clone(), trials: Vec::new(), unfinished: Vec::new() };
@@ -118,7 +130,7 @@ pub(super) fn tune(
                 let done = (round as f32 + place as f32 / candidates.len() as f32) / rounds.len() as f32;
                 progress(&format!("tune {model}"), (number as f32 + done) / SPACES.len() as f32);
                 let candidate = TrainingSettings { engine: engine.clone(), ..settings.clone() };
-                let ndcg = judge(loaded, &columns, &candidate, &held_out, model, people)?;
+                let ndcg = judge(loaded, &columns, &candidate, &hold_outs, model, people)?;
                 tuned.trials.push(Trial { model, people, settings: engine.clone(), ndcg });
                 judged.push((engine.clone(), ndcg));
             }
@@ -147,39 +159,54 @@ fn survivors(mut judged: Vec<(EngineSettings, f64)>, keep: usize) -> Vec<EngineS
     kept
 }
 
+/// One hold-out; several by chance where people are few and their interactions bear one time, as there is no other newest part to hide.
+fn hold_outs(loaded: &Loaded, settings: &TrainingSettings) -> Vec<HeldOut> {
+    let mut all = vec![hold_out(loaded, settings)];
+    let by_chance = loaded.times.windows(2).all(|pair| pair[0] == pair[1]);
+    let mut cases = judged(&all[0]).count();
+    while by_chance && cases > 0 && cases < 2 * CASES && all.len() < HOLD_OUTS {
+        let seed = settings.seed.wrapping_add(all.len() as u64);
+        let next = hold_out(loaded, &TrainingSettings { seed, ..settings.clone() });
+        cases += judged(&next).count();
+        all.push(next);
+    }
+    all
+}
+
+/// The cases that candidates are judged on.
+fn judged(held_out: &HeldOut) -> impl Iterator<Item = &Case> {
+    held_out.cases.iter().filter(|case| case.whole).take(CASES)
+}
+
 /// The mean nDCG@20 of one model, fitted on a share of the people, over those held out as they are.
 fn judge(
     loaded: &Loaded,
     columns: &Columns,
     settings: &TrainingSettings,
-    held_out: &HeldOut,
+    hold_outs: &[HeldOut],
     name: &str,
     people: f64,
 ) -> Result<f64, TrainingError> {
-    let (data, times) = share_of(&held_out.data, &held_out.times, people, settings.seed);
-    let draft = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
-    let model: Model = fit_only(loaded, columns, settings, (&data, &times), draft, name)?;
-    let model = bind(loaded, model);
     let scorer = SCORERS.iter().position(|scorer| *scorer == name).unwrap_or(0);
     let wanted = std::array::from_fn(|other| other == scorer);
-    let cases: Vec<&Case> = held_out.cases.iter().filter(|case| case.whole).take(CASES).collect();
-    let quality = |case: &&Case| {
-        let history: Vec<(ItemIndex, f32)> = case.history.iter().map(|&(item, s)| (ItemIndex(item), s)).collect();
-        let profile = Profile { history, ..Profile::default() };
-        let known = loaded.data.row(case.user).0;
-        let candidates: Vec<ItemIndex> = (0..loaded.items.len() as u32)
-            .filter(|&item| loaded.domain_of[item as usize] == case.domain)
-            .filter(|item| known.binary_search(item).is_err() || case.hidden.contains(item))
-            .map(ItemIndex)
-            .collect();
-        let features = pipeline::features(&loaded.catalogue, Some(&model), &profile, &candidates, &wanted);
-        features[scorer].as_ref().map_or(0.0, |scores| {
-            let ranked = super::blending::best(scores, K);
-            ndcg(&ranked, |&at| case.hidden.contains(&candidates[at as usize].0), case.hidden.len(), K)
-        })
-    };
-    let sum: f64 = cases.par_iter().map(quality).collect::<Vec<f64>>().iter().sum();
-    Ok(sum / cases.len().max(1) as f64)
+    let (mut sum, mut count) = (0.0, 0);
+    for held_out in hold_outs {
+        let (data, times) = share_of(&held_out.data, &held_out.times, people, settings.seed);
+        let draft = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
+        let model = bind(loaded, fit_only(loaded, columns, settings, (&data, &times), draft, name)?);
+        let quality = |case: &&Case| {
+            let (profile, candidates) = question(loaded, case);
+            let features = pipeline::features(&loaded.catalogue, Some(&model), &profile, &candidates, &wanted);
+            features[scorer].as_ref().map_or(0.0, |scores| {
+                let ranked = best(scores, K);
+                ndcg(&ranked, |&at| case.hidden.contains(&candidates[at as usize].0), case.hidden.len(), K)
+            })
+        };
+        let cases: Vec<&Case> = judged(held_out).collect();
+        sum += cases.par_iter().map(quality).collect::<Vec<f64>>().iter().sum::<f64>();
+        count += cases.len();
+    }
+    Ok(sum / count.max(1) as f64)
 }
 
 /// The rows of a share of the people, the same for the same seed.
