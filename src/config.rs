@@ -110,6 +110,7 @@ pub struct Recommend {
     pub diversity: f32,
     pub model: String,
     pub rerank: String,
+    pub kept_answers_mib: u64,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -197,6 +198,7 @@ impl Config {
                     || self.large_model.names().contains(&self.recommend.rerank.as_str()),
                 "recommend.rerank: none, llm or the name of a provider",
             ),
+            (self.recommend.kept_answers_mib <= 65_536, "recommend.kept_answers_mib: 0 to 65536"),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
             (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),

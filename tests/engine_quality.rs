@@ -60,7 +60,7 @@ fn ask(query: &Query, history: &[Behaviour]) -> Recommendation {
 
 fn list<'a>(answer: &'a Recommendation, domain: &str) -> Vec<&'a Item> {
     let found = answer.lists.iter().find(|(of, _)| of.as_str() == domain).unwrap();
-    found.1.iter().map(|ranked| &ranked.item).collect()
+    found.1.iter().map(|ranked| &*ranked.item).collect()
 }
 
 fn liked(ids: &[&ItemId]) -> Vec<Behaviour> {

@@ -21,6 +21,8 @@ use super::health::reachable;
 
 /// Before each measurement, so that caches and connections are warm.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// The number of the first body that is measured; those below it are for the warm-up.
+const AFTER_WARM_UP: usize = 1_000_000;
 /// An answer that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,8 @@ struct Row {
 /// One kind of request.
 struct Kind {
     name: &'static str,
-    bodies: Vec<Bytes>,
+    /// The body of the nth request.
+    body: Box<dyn Fn(usize) -> Bytes + Send + Sync>,
     /// What a right answer has.
     status: StatusCode,
 }
@@ -73,8 +76,8 @@ pub async fn run(context: &Context, arguments: &BenchArgs) -> Result<()> {
     let mut rows = Vec::new();
     for kind in kinds(&arguments.users) {
         let kind = Arc::new(kind);
-        load(&target, &kind, arguments.connections, WARM_UP).await;
-        let (latencies, failed, took) = load(&target, &kind, arguments.connections, time).await;
+        load(&target, &kind, arguments.connections, WARM_UP, 0).await;
+        let (latencies, failed, took) = load(&target, &kind, arguments.connections, time, AFTER_WARM_UP).await;
         rows.push(row(kind.name, latencies, failed, took));
     }
     if context.json { super::print_json(&rows) } else { super::print(&table(&rows)) }
@@ -102,17 +105,44 @@ fn kinds(users: &[String]) -> Vec<Kind> {
                         "game": ["strategy", "action", "adventure"]});
     let mut refused = tastes.clone();
     refused["limit"] = json!(0);
-    let one = |body: &serde_json::Value| Bytes::from(body.to_string());
+    let in_turn = |name, bodies: Vec<serde_json::Value>, status| {
+        let bodies: Vec<Bytes> = bodies.iter().map(|body| Bytes::from(body.to_string())).collect();
+        Kind { name, body: Box::new(move |n| bodies[n % bodies.len()].clone()), status }
+    };
     let mut kinds = vec![
         // Routed, read, parsed, checked, refused: what a request costs besides the recommendation.
-        Kind { name: "refused", bodies: vec![one(&refused)], status: StatusCode::UNPROCESSABLE_ENTITY },
-        Kind { name: "bare tastes", bodies: vec![one(&tastes)], status: StatusCode::OK },
+        in_turn("refused", vec![refused], StatusCode::UNPROCESSABLE_ENTITY),
+        in_turn("same tastes", vec![tastes], StatusCode::OK),
+        // No two of them are alike, so that no answer can be given again.
+        Kind { name: "other tastes", body: Box::new(other_tastes), status: StatusCode::OK },
     ];
     if !users.is_empty() {
-        let bodies = users.iter().map(|user| one(&json!({"user_id": user}))).collect();
-        kinds.push(Kind { name: "known users", bodies, status: StatusCode::OK });
+        let bodies = users.iter().map(|user| json!({"user_id": user})).collect();
+        kinds.push(in_turn("known users", bodies, StatusCode::OK));
     }
     kinds
+}
+
+/// Three genres of each domain, others (or in another order) for each `n` below 720³.
+fn other_tastes(n: usize) -> Bytes {
+    const GENRES: [(&str, &str); 3] = [
+        ("music", "rock pop electronic jazz folk classical metal ambient blues soul"),
+        ("movie", "action comedy drama thriller romance horror crime adventure fantasy mystery"),
+        ("game", "strategy action adventure simulation puzzle shooter platformer racing sports survival"),
+    ];
+    // A step that has no factor in common with the number of bodies comes by each of them, and changes all domains at once.
+    let mut left = n * 123_456_791 % 720usize.pow(3);
+    let mut three = |genres: &'static str| {
+        let mut genres: Vec<&str> = genres.split(' ').collect();
+        [(); 3].map(|()| {
+            let place = left % genres.len();
+            left /= genres.len();
+            genres.remove(place)
+        })
+    };
+    let body: serde_json::Map<String, serde_json::Value> =
+        GENRES.into_iter().map(|(domain, genres)| (domain.to_owned(), json!(three(genres)))).collect();
+    Bytes::from(serde_json::Value::from(body).to_string())
 }
 
 struct Target {
@@ -128,26 +158,26 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Body>> {
     Ok(sender)
 }
 
-/// Sends the bodies in turn over each connection until `time` is over: how long the right answers took, how many were not right, and the time taken.
+/// Sends the bodies from the one numbered `from` on over all connections until `time` is over: how long the right answers took, how many were not right, and the time taken.
 async fn load(
     target: &Arc<Target>,
     kind: &Arc<Kind>,
     connections: u32,
     time: Duration,
+    from: usize,
 ) -> (Vec<Duration>, usize, Duration) {
     let start = Instant::now();
-    let senders: Vec<_> = (0..connections as usize)
+    let senders: Vec<_> = (from..from + connections as usize)
         .map(|first| {
             let (target, kind) = (Arc::clone(target), Arc::clone(kind));
             tokio::spawn(async move {
                 let (mut latencies, mut failed, mut connection) = (Vec::new(), 0, None);
-                for next in first.. {
+                for next in (first..).step_by(connections as usize) {
                     let sent = Instant::now();
                     if sent.duration_since(start) >= time {
                         break;
                     }
-                    let body = kind.bodies[next % kind.bodies.len()].clone();
-                    let asked = ask(&target, &mut connection, body, kind.status);
+                    let asked = ask(&target, &mut connection, (kind.body)(next), kind.status);
                     if matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true))) {
                         latencies.push(sent.elapsed());
                     } else {
@@ -235,6 +265,16 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_tastes_are_other_ones() {
+        let bodies: std::collections::HashSet<Bytes> = (0..20_000).map(other_tastes).collect();
+        assert_eq!(bodies.len(), 20_000);
+        assert_eq!(
+            other_tastes(0),
+            r#"{"game":["strategy","action","adventure"],"movie":["action","comedy","drama"],"music":["rock","pop","electronic"]}"#
+        );
+    }
 
     #[test]
     fn percentiles_are_those_of_the_sorted_latencies() {

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use super::{Domain, Item, ItemId};
 
 /// Conditions on a list of labels, compared without case.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SetFilter {
     /// At least one of these, when not empty.
     pub any: Vec<String>,
@@ -31,7 +31,7 @@ fn same_label(a: &str, b: &str) -> bool {
 }
 
 /// Conditions on the items of one answer.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     pub genres: SetFilter,
     /// First day of release that is admitted; an item without a date is not.
@@ -66,7 +66,7 @@ impl Filter {
 }
 
 /// One filter for all domains, and further ones by domain; an item must pass both.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filters {
     pub common: Filter,
     pub by_domain: BTreeMap<Domain, Filter>,

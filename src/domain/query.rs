@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Domain, Filters, Interaction, ItemId, UserId};
 
 /// One taste as the caller wrote it: a genre, tag, title, creator, item id or free text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Taste {
     /// The domain it was given for; `None` for the free text across all domains.
     pub domain: Option<Domain>,

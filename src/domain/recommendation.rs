@@ -1,5 +1,7 @@
 //! An answer of the engine.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -34,7 +36,7 @@ pub struct Reason {
 /// One place in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankedItem {
-    pub item: Item,
+    pub item: Arc<Item>,
     /// 0 to 1, falling with rank, comparable across domains.
     pub score: f32,
     /// Filled only when asked for, strongest first.

@@ -1,6 +1,6 @@
 //! A trained model on disk: `manifest.json` and `model.safetensors` in a folder named by the version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -204,7 +204,7 @@ impl Model {
             }
             columns[place] = column as u32;
         }
-        BoundModel { binding: Binding { columns }, model: self }
+        BoundModel { binding: Binding { columns }, als_lengths: self.als.lengths(), model: self }
     }
 }
 
@@ -226,8 +226,9 @@ impl Binding {
     /// History and pseudo-history in columns; an item of both counts as history.
     #[must_use]
     pub fn columns_of(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
-        let pseudo =
-            profile.pseudo_history.iter().filter(|(item, _)| profile.history.iter().all(|(real, _)| real != item));
+        let is_both = !profile.history.is_empty() && !profile.pseudo_history.is_empty();
+        let real: HashSet<ItemIndex> = profile.history.iter().filter(|_| is_both).map(|&(item, _)| item).collect();
+        let pseudo = profile.pseudo_history.iter().filter(|(item, _)| !real.contains(item));
         let all = profile.history.iter().chain(pseudo);
         all.filter_map(|&(item, strength)| Some((self.column(item)?, strength, item))).collect()
     }
@@ -238,6 +239,7 @@ impl Binding {
 pub struct BoundModel {
     pub model: Model,
     binding: Binding,
+    als_lengths: Vec<f32>,
 }
 
 impl BoundModel {
@@ -255,7 +257,12 @@ impl BoundModel {
 
     #[must_use]
     pub fn als(&self) -> ImplicitAls<'_> {
-        ImplicitAls { factors: &self.model.als, settings: &self.model.manifest.als, binding: &self.binding }
+        ImplicitAls {
+            factors: &self.model.als,
+            settings: &self.model.manifest.als,
+            binding: &self.binding,
+            lengths: &self.als_lengths,
+        }
     }
 
     /// Whether anybody had touched an item when the model was trained.

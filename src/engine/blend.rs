@@ -145,11 +145,11 @@ impl PersonBlend {
         Self { weights, level: 1.0, ..self }
     }
 
-    /// What each scorer's raw score is multiplied with; the weights of scorers that abstain go to the others.
+    /// What each scorer's raw score is multiplied with; the weights of scorers that abstain (those that have not `spoken`) go to the others.
     #[must_use]
-    pub fn coefficients(&self, features: &Features) -> ByScorer<f32> {
-        let heard: f32 = (0..SCORERS.len()).filter(|&n| features[n].is_some()).map(|n| self.weights[n]).sum();
-        std::array::from_fn(|n| match &features[n] {
+    pub fn coefficients<T>(&self, spoken: &ByScorer<Option<T>>) -> ByScorer<f32> {
+        let heard: f32 = (0..SCORERS.len()).filter(|&n| spoken[n].is_some()).map(|n| self.weights[n]).sum();
+        std::array::from_fn(|n| match &spoken[n] {
             None => 0.0,
             Some(_) if heard > 0.0 => self.weights[n] / heard / (self.scales[n] * self.level).max(1e-9),
             // Only scorers without weight have something to say: better that than nothing.

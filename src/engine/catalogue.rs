@@ -1,7 +1,7 @@
 //! The live catalogue: items in memory, with what is needed to find them by content and by taste.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Domain, Item, ItemId};
 
@@ -14,9 +14,13 @@ use super::text_vectors::{self, Vector};
 #[derive(Debug, Default)]
 pub struct Catalogue {
     ids: Vec<ItemId>,
-    items: Vec<Option<Item>>,
+    /// Shared with the answers that name them.
+    items: Vec<Option<Arc<Item>>>,
     /// By place: whether there is an item that may be returned. Beside the items, for a request asks this of each of them.
     available: Vec<bool>,
+    /// By place: the number of the item's domain, its place in `domains`.
+    domain_numbers: Vec<u16>,
+    domains: Vec<Domain>,
     /// By place: the vector of the item's text, made when it is first asked for; `None` within: its words are unknown.
     vectors: Vec<OnceLock<Option<Box<Vector>>>>,
     places: HashMap<ItemId, ItemIndex>,
@@ -24,9 +28,12 @@ pub struct Catalogue {
     titles: HashMap<String, Vec<ItemIndex>>,
     content: ContentIndex,
     count: usize,
+    changes: u64,
 }
 
 impl Catalogue {
+    const NO_DOMAIN: u16 = u16::MAX;
+
     /// An empty catalogue over the configured domains.
     #[must_use]
     pub fn new(domains: &[Domain]) -> Self {
@@ -37,10 +44,12 @@ impl Catalogue {
     pub fn upsert(&mut self, item: Item) -> ItemIndex {
         let index = self.reserve(&item.id);
         let place = index.0 as usize;
-        if self.items[place].as_ref() == Some(&item) {
+        if self.items[place].as_deref() == Some(&item) {
             return index;
         }
         self.take(index);
+        self.changes += 1;
+        self.domain_numbers[place] = self.number(&item.domain);
         put(self.by_domain.entry(item.domain.clone()).or_default(), index);
         for key in title_keys(&item) {
             put(self.titles.entry(key).or_default(), index);
@@ -48,9 +57,16 @@ impl Catalogue {
         self.content.insert(index, &item);
         self.available[place] = item.available;
         self.vectors[place] = OnceLock::new();
-        self.items[place] = Some(item);
+        self.items[place] = Some(Arc::new(item));
         self.count += 1;
         index
+    }
+
+    fn number(&mut self, domain: &Domain) -> u16 {
+        self.domain_number(domain).unwrap_or_else(|| {
+            self.domains.push(domain.clone());
+            (self.domains.len() - 1) as u16
+        })
     }
 
     /// Forgets an item; its index stays reserved for its id. Whether there was one.
@@ -60,7 +76,9 @@ impl Catalogue {
 
     fn take(&mut self, index: ItemIndex) -> bool {
         let Some(item) = self.items[index.0 as usize].take() else { return false };
+        self.changes += 1;
         self.available[index.0 as usize] = false;
+        self.domain_numbers[index.0 as usize] = Self::NO_DOMAIN;
         if let Some(list) = self.by_domain.get_mut(&item.domain) {
             take_out(list, index);
         }
@@ -86,6 +104,7 @@ impl Catalogue {
         self.ids.push(id.clone());
         self.items.push(None);
         self.available.push(false);
+        self.domain_numbers.push(Self::NO_DOMAIN);
         self.vectors.push(OnceLock::new());
         self.places.insert(id.clone(), index);
         index
@@ -99,7 +118,31 @@ impl Catalogue {
     /// The item at this place; `None` when the place is only reserved.
     #[must_use]
     pub fn get(&self, index: ItemIndex) -> Option<&Item> {
-        self.items.get(index.0 as usize).and_then(Option::as_ref)
+        self.items.get(index.0 as usize).and_then(Option::as_deref)
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared(&self, index: ItemIndex) -> Option<Arc<Item>> {
+        self.items.get(index.0 as usize).cloned().flatten()
+    }
+
+    /// The number of a domain that an item has had; the same as long as the catalogue lives.
+    #[must_use]
+    pub fn domain_number(&self, domain: &Domain) -> Option<u16> {
+        self.domains.iter().position(|known| known == domain).map(|number| number as u16)
+    }
+
+    /// Whether the item at this place is of the domain of this number.
+    #[must_use]
+    pub fn is_of(&self, index: ItemIndex, domain: u16) -> bool {
+        self.domain_numbers.get(index.0 as usize) == Some(&domain)
+    }
+
+    /// How many changes there have been: it tells whether an answer made from this catalogue would be made again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The vector of the title, genres and tags of the item at this place.
@@ -117,6 +160,12 @@ impl Catalogue {
     #[must_use]
     pub fn is_available(&self, index: ItemIndex) -> bool {
         self.available.get(index.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// The same of all places.
+    #[must_use]
+    pub fn available(&self) -> &[bool] {
+        &self.available
     }
 
     #[must_use]

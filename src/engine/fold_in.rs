@@ -10,7 +10,7 @@ use super::catalogue::Catalogue;
 use super::preference::{newest, preferences};
 use super::scorers::Profile;
 use super::settings::InteractionSettings;
-use super::tastes::{Resolved, TasteProfile, Wanted};
+use super::tastes::{Met, Resolved, TasteProfile, Wanted};
 use super::top_k::top_k;
 
 /// A taste is carried into other domains by this many of the best-known items that meet it, each with this strength.
@@ -19,8 +19,8 @@ const STAND_IN_STRENGTH: f32 = 0.1;
 /// All stand-ins together say at most this much of what the real history says.
 const STAND_INS_TO_HISTORY: f32 = 0.5;
 
-/// The profile of a person: strengths by item, and items that stand for the tastes. `matched[t]` is how much each place of the catalogue meets
-/// taste `t` ([`super::tastes::matches`]).
+/// The profile of a person: strengths by item, and items that stand for the tastes. `matched[t]` are the items that meet taste `t`
+/// ([`super::tastes::matches`]).
 #[must_use]
 pub fn profile(
     catalogue: &Catalogue,
@@ -28,7 +28,7 @@ pub fn profile(
     interactions: &InteractionSettings,
     history: &[Behaviour],
     tastes: TasteProfile,
-    matched: &[Vec<f32>],
+    matched: &[Met<'_>],
 ) -> Profile {
     let mut known: BTreeMap<&ItemId, (ItemIndex, f32)> = BTreeMap::new();
     for (item, strength) in preferences(history, interactions, newest(history)) {
@@ -55,15 +55,15 @@ fn stand_ins(
     model: Option<&BoundModel>,
     history: &[(ItemIndex, f32)],
     tastes: &TasteProfile,
-    matched: &[Vec<f32>],
+    matched: &[Met<'_>],
 ) -> Vec<(ItemIndex, f32)> {
     let Some(model) = model else { return Vec::new() };
     let popularity = model.popularity();
     let mut all: BTreeMap<&ItemId, ItemIndex> = BTreeMap::new();
     for (taste, met) in tastes.resolved.iter().zip(matched) {
         let (mut items, mut scores) = (Vec::new(), Vec::new());
-        for index in meeting(catalogue, taste, met) {
-            let score = met[index.0 as usize] * popularity.of(index);
+        for (index, met) in meeting(catalogue, taste, met) {
+            let score = met * popularity.of(index);
             if score > 0.0 {
                 items.push(index);
                 scores.push(score);
@@ -79,11 +79,9 @@ fn stand_ins(
 }
 
 /// The items that meet a taste: those of its domain if there are any, else those of the others.
-fn meeting(catalogue: &Catalogue, taste: &Resolved, met: &[f32]) -> Vec<ItemIndex> {
-    let places = met.iter().enumerate().filter(|(_, met)| **met > 0.0);
-    let all: Vec<ItemIndex> = places.map(|(place, _)| ItemIndex(place as u32)).collect();
-    let Some(domain) = &taste.domain else { return all };
-    let is_own = |index: &ItemIndex| catalogue.get(*index).is_some_and(|item| item.domain == *domain);
-    let own: Vec<ItemIndex> = all.iter().copied().filter(is_own).collect();
-    if own.is_empty() { all } else { own }
+fn meeting(catalogue: &Catalogue, taste: &Resolved, met: &Met<'_>) -> impl Iterator<Item = (ItemIndex, f32)> {
+    let number = taste.domain.as_ref().and_then(|domain| catalogue.domain_number(domain));
+    let own = number.filter(|&number| met.items().iter().any(|&(item, _)| catalogue.is_of(item, number)));
+    let items = met.items().iter().copied();
+    items.filter(move |&(item, _)| own.is_none_or(|number| catalogue.is_of(item, number)))
 }

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod dataset;
 mod explain;
 mod fold_in;
+mod list;
 mod neighbours;
 pub mod pipeline;
 pub mod preference;

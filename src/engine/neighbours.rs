@@ -37,11 +37,7 @@ pub fn similar(
         let scores: Vec<f32> = sums.iter().map(|&sum| if sum > 0.0 { squash(sum) } else { 0.0 }).collect();
         let best = top_k(catalogue, &items, &scores, limit).into_iter().filter(|&at| scores[at] > 0.0);
         let list = best.filter_map(|at| {
-            Some(RankedItem {
-                item: catalogue.get(items[at])?.clone(),
-                score: scores[at].min(1.0),
-                reasons: Vec::new(),
-            })
+            Some(RankedItem { item: catalogue.shared(items[at])?, score: scores[at].min(1.0), reasons: Vec::new() })
         });
         (domain.clone(), list.collect())
     });

@@ -6,15 +6,15 @@ use super::ItemIndex;
 use super::catalogue::Catalogue;
 use super::tastes::{TasteProfile, Wanted};
 
-/// The items that may not be returned whatever their score.
-pub(super) struct Hidden(Vec<bool>);
+/// By place: whether an item may be returned as far as its id says.
+pub(super) struct Allowed(Vec<bool>);
 
-impl Hidden {
-    /// What is excluded, and unless the query wants it, what was consumed or named. To have been shown an item is not to have consumed it; to
-    /// dislike or skip it is.
+impl Allowed {
+    /// What is available, not excluded, and unless the query wants it, neither consumed nor named. To have been shown an item is not to have consumed
+    /// it; to dislike or skip it is.
     pub(super) fn new(catalogue: &Catalogue, query: &Query, history: &[Behaviour], tastes: &TasteProfile) -> Self {
-        let mut hidden = vec![false; catalogue.places()];
-        let mut hide = |index: ItemIndex| hidden[index.0 as usize] = true;
+        let mut allowed = catalogue.available().to_vec();
+        let mut hide = |index: ItemIndex| allowed[index.0 as usize] = false;
         for id in &query.exclude {
             catalogue.index_of(id).map(&mut hide);
         }
@@ -28,21 +28,14 @@ impl Hidden {
                 }
             }
         }
-        Self(hidden)
+        Self(allowed)
     }
 }
 
-/// All items of a domain that may be returned.
-pub(super) fn candidates<'a>(
-    catalogue: &'a Catalogue,
-    query: &'a Query,
-    hidden: &'a Hidden,
-    domain: &Domain,
-) -> impl Iterator<Item = ItemIndex> + 'a {
+/// All items of a domain that may be returned, by index.
+pub(super) fn candidates(catalogue: &Catalogue, query: &Query, allowed: &Allowed, domain: &Domain) -> Vec<ItemIndex> {
     let unfiltered = query.filters.is_empty();
-    catalogue.of_domain(domain).iter().copied().filter(move |&index| {
-        !hidden.0[index.0 as usize]
-            && catalogue.is_available(index)
-            && (unfiltered || catalogue.get(index).is_some_and(|item| query.filters.admits(item)))
-    })
+    let admits = |index| unfiltered || catalogue.get(index).is_some_and(|item| query.filters.admits(item));
+    let all = catalogue.of_domain(domain).iter().copied();
+    all.filter(|&index| allowed.0[index.0 as usize] && admits(index)).collect()
 }

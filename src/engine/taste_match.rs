@@ -4,7 +4,7 @@ use crate::domain::Domain;
 
 use super::ItemIndex;
 use super::catalogue::Catalogue;
-use super::tastes::{Resolved, TasteProfile};
+use super::tastes::{Met, Resolved, TasteProfile};
 
 /// The share of a score that the tastes of the list's own domain have, those of a free text across domains, and those of other domains.
 const OWN_TASTES: f32 = 0.7;
@@ -15,8 +15,8 @@ const ONE_TASTE: f32 = 0.6;
 
 /// The tastes that speak for one list, and their share in its scores.
 pub(super) struct ListTastes<'a> {
-    /// A taste, and how much each place of the catalogue meets it.
-    tastes: Vec<(&'a Resolved, &'a [f32])>,
+    /// A taste, and the items that meet it.
+    tastes: Vec<(&'a Resolved, &'a Met<'a>)>,
     pub(super) share: f32,
 }
 
@@ -25,18 +25,15 @@ impl<'a> ListTastes<'a> {
     pub(super) fn new(
         catalogue: &Catalogue,
         tastes: &'a TasteProfile,
-        matched: &'a [Vec<f32>],
+        matched: &'a [Met<'a>],
         domain: &Domain,
     ) -> Self {
-        let items = catalogue.of_domain(domain);
-        let is_met = |met: &[f32]| !met.is_empty() && items.iter().any(|item| met[item.0 as usize] > 0.0);
-        let met: Vec<(&Resolved, &[f32])> = tastes
-            .resolved
-            .iter()
-            .zip(matched)
-            .map(|(taste, met)| (taste, met.as_slice()))
-            .filter(|(_, met)| is_met(met))
-            .collect();
+        let number = catalogue.domain_number(domain);
+        let is_met = |met: &Met<'_>| {
+            number.is_some_and(|number| met.items().iter().any(|&(item, _)| catalogue.is_of(item, number)))
+        };
+        let met: Vec<(&Resolved, &Met<'_>)> =
+            tastes.resolved.iter().zip(matched).filter(|(_, met)| is_met(met)).collect();
         let is_own = |taste: &Resolved| taste.domain.as_ref().is_none_or(|of| of == domain);
         let own: Vec<_> = met.iter().copied().filter(|(taste, _)| is_own(taste)).collect();
         let share = if own.iter().any(|(taste, _)| taste.domain.is_some()) {
@@ -58,19 +55,26 @@ impl<'a> ListTastes<'a> {
 
     /// How much an item meets one of them.
     pub(super) fn met(&self, taste: usize, item: ItemIndex) -> f32 {
-        self.tastes[taste].1[item.0 as usize].clamp(0.0, 1.0)
+        self.tastes[taste].1.of(item)
     }
 
-    /// How much an item meets all of them together, 0 to 1.
-    pub(super) fn score(&self, item: ItemIndex) -> f32 {
-        combined((0..self.len()).map(|taste| self.met(taste, item)))
+    /// How much each place of the catalogue meets all of them together, 0 to 1.
+    pub(super) fn scores(&self, places: usize) -> Vec<f32> {
+        let mut unmet = vec![1.0f32; places];
+        for (_, met) in &self.tastes {
+            for &(item, met) in met.items() {
+                unmet[item.0 as usize] *= 1.0 - ONE_TASTE * met;
+            }
+        }
+        unmet.iter_mut().for_each(|unmet| *unmet = 1.0 - *unmet);
+        unmet
     }
 
     /// The tastes that an item meets, as the caller wrote them.
     pub(super) fn texts(&self, item: ItemIndex) -> Vec<&'a str> {
         let mut texts: Vec<&str> = Vec::new();
         for (taste, met) in &self.tastes {
-            if met[item.0 as usize] > 0.0 && !texts.contains(&taste.text.as_str()) {
+            if met.of(item) > 0.0 && !texts.contains(&taste.text.as_str()) {
                 texts.push(&taste.text);
             }
         }

@@ -5,6 +5,7 @@
 //! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches. A
 //! phrase of which no word is known is guessed by its meaning ([`super::text_vectors`]).
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
@@ -280,13 +281,40 @@ fn near(catalogue: &Catalogue, vector: &Vector, out: &mut [f32]) {
     }
 }
 
-/// How much each item meets a taste, 0 to 1, by place. Items that were named outright are history, not taste: none meets them.
+/// The items that meet a taste at all, by index, and how much: above 0, up to 1.
+#[derive(Debug, Clone)]
+pub struct Met<'a>(Cow<'a, [(ItemIndex, f32)]>);
+
+impl Met<'_> {
+    #[must_use]
+    pub fn items(&self) -> &[(ItemIndex, f32)] {
+        &self.0
+    }
+
+    /// How much an item meets it, 0 to 1.
+    #[must_use]
+    pub fn of(&self, item: ItemIndex) -> f32 {
+        self.0.binary_search_by_key(&item, |&(other, _)| other).map_or(0.0, |at| self.0[at].1)
+    }
+
+    fn from_places(places: &[f32]) -> Self {
+        let met = places.iter().enumerate().filter(|(_, met)| **met > 0.0);
+        Self(met.map(|(place, met)| (ItemIndex(place as u32), met.min(1.0))).collect())
+    }
+}
+
+/// Which items meet a taste. Items that were named outright are history, not taste: none meets them.
 #[must_use]
-pub fn matches(catalogue: &Catalogue, wanted: &Wanted) -> Vec<f32> {
+pub fn matches<'a>(catalogue: &'a Catalogue, wanted: &Wanted) -> Met<'a> {
     let content = catalogue.content();
+    if let Wanted::Any(terms) = wanted
+        && let [term] = terms[..]
+    {
+        return Met(Cow::Borrowed(content.items_of(term)));
+    }
     let mut out = vec![0.0f32; catalogue.places()];
     match wanted {
-        Wanted::Titles(_) => {}
+        Wanted::Titles(_) => return Met(Cow::Borrowed(&[])),
         Wanted::Any(terms) => {
             for &(item, field) in terms.iter().flat_map(|&term| content.items_of(term)) {
                 let met = &mut out[item.0 as usize];
@@ -312,5 +340,5 @@ pub fn matches(catalogue: &Catalogue, wanted: &Wanted) -> Vec<f32> {
             }
         }
     }
-    out
+    Met::from_places(&out)
 }

@@ -129,10 +129,10 @@ impl Neighbours {
         all.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.item.id.cmp(&b.item.id)));
         let ranked =
             all.into_iter().take(limit).zip(1..).map(|(RankedItem { item, score, reasons }, rank)| Neighbour {
-                domain: item.domain,
-                item_id: item.id,
-                title: item.title,
-                genres: item.genres,
+                domain: item.domain.clone(),
+                item_id: item.id.clone(),
+                title: item.title.clone(),
+                genres: item.genres.clone(),
                 score,
                 rank,
                 reasons,

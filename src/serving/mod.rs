@@ -1,5 +1,6 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
+mod answers;
 mod ingest;
 pub mod keys;
 mod live_catalogue;
@@ -27,6 +28,7 @@ pub use crate::store::{
     Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
 };
 
+use answers::Answers;
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;
 
@@ -75,6 +77,8 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     catalogue: LiveCatalogue,
     models: LiveModels,
+    /// To requests that name no person.
+    answers: Answers,
     /// For the histories that recommendations ask for.
     histories: Breaker,
     pub providers: Providers,
@@ -95,6 +99,7 @@ impl Service {
         let service = Arc::new(Self {
             catalogue: LiveCatalogue::new(&config.domains),
             models: LiveModels::new(models_dir),
+            answers: Answers::new(config.recommend.kept_answers_mib << 20),
             histories: Breaker::default(),
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, UserId};
 use crate::engine::pipeline;
 
+use super::answers::State;
 use super::{Service, ServiceError};
 
 impl Service {
@@ -24,8 +25,11 @@ impl Service {
             let wider =
                 plan.as_ref().map(|_| Query { limit: query.limit.max(self.providers.short_list), ..query.clone() });
             let query = wider.as_ref().unwrap_or(query);
-            let interactions = &self.config.interactions;
-            (pipeline::recommend(&catalogue, model.as_deref(), interactions, query, &history), plan)
+            let rank = || {
+                let interactions = &self.config.interactions;
+                pipeline::recommend(&catalogue, model.as_deref(), interactions, query, &history)
+            };
+            (self.answers.get_or_rank(query, State::of(&catalogue, model.as_deref()), rank), plan)
         };
         if let Some(plan) = plan {
             self.rerank(&plan, query, started, &mut answer).await;

@@ -69,7 +69,7 @@ impl Service {
             .deadline
             .map_or(Duration::MAX, |deadline| deadline.saturating_sub(started.elapsed()).saturating_sub(MARGIN));
         let asked = answer.lists.iter().zip(&plan.slices).map(|((_, list), &slice)| {
-            let head = list.iter().take(self.providers.short_list).map(|ranked| &ranked.item);
+            let head = list.iter().take(self.providers.short_list).map(|ranked| &*ranked.item);
             let short_list = ShortList::new(&plan.person, head);
             async move {
                 let is_heard = plan.weights.of(slice) > 0.0 && short_list.candidates.len() > 1;

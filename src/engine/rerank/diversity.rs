@@ -13,7 +13,7 @@ const COVERED: f32 = 0.4;
 /// * `relevance(place, worth)`: 0 to 1, where `worth[t]` (at first 1) is what meeting taste `t` is still worth; it must not fall when a worth rises.
 ///   Candidates come in the order of relevance at full worth.
 /// * `met(place, t)`: how much a candidate meets one of the `tastes` tastes, 0 to 1.
-/// * `similarity(a, b)`: 0 to 1.
+/// * `nearest(place, picks)`: the similarity of a candidate to the one of these picks that it is most like, 0 to 1.
 ///
 /// Where several tastes compete, the worth of one is `1 - 0.4 · (1 - (1 - diversity)^2n)` after picks that met it `n` times.
 /// With diversity 0 this is the order of relevance, and the values are the relevances.
@@ -25,7 +25,7 @@ pub fn select(
     tastes: usize,
     relevance: impl Fn(usize, &[f32]) -> f32,
     met: impl Fn(usize, usize) -> f32,
-    similarity: impl Fn(usize, usize) -> f32,
+    mut nearest: impl FnMut(usize, &[(usize, f32)]) -> f32,
 ) -> Vec<(usize, f32)> {
     let diversity = diversity.clamp(0.0, 1.0);
     let mut worth = vec![1.0f32; tastes];
@@ -46,9 +46,7 @@ pub fn select(
         let Some(mut best) = left.pop() else { break };
         if best.compared < picked.len() {
             if best.round == picked.len() {
-                for &(place, _) in &picked[best.compared..] {
-                    best.nearest = best.nearest.max(similarity(place, best.place));
-                }
+                best.nearest = best.nearest.max(nearest(best.place, &picked[best.compared..]));
                 best.compared = picked.len();
             }
             best.round = picked.len();
@@ -109,7 +107,10 @@ mod tests {
         diversity: f32,
         similarity: impl Fn(usize, usize) -> f32,
     ) -> Vec<(usize, f32)> {
-        select(relevance.len(), limit, diversity, 0, |place, _| relevance[place], |_, _| 0.0, similarity)
+        let nearest = |place: usize, picks: &[(usize, f32)]| {
+            picks.iter().map(|&(pick, _)| similarity(place, pick)).fold(0.0, f32::max)
+        };
+        select(relevance.len(), limit, diversity, 0, |place, _| relevance[place], |_, _| 0.0, nearest)
     }
 
     #[test]

@@ -80,12 +80,14 @@ fn explain_by(reasons: &mut Vec<Reason>, share: f32, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::{Domain, Item, ItemId};
 
     fn list() -> Vec<RankedItem> {
         let of = |(number, score): (usize, f32)| RankedItem {
-            item: Item {
+            item: Arc::new(Item {
                 id: ItemId::new(format!("i{number}")).unwrap(),
                 domain: Domain::new("movie").unwrap(),
                 title: String::new(),
@@ -96,7 +98,7 @@ mod tests {
                 released: None,
                 attributes: BTreeMap::new(),
                 available: true,
-            },
+            }),
             score,
             reasons: Vec::new(),
         };

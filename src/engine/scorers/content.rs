@@ -10,7 +10,7 @@ use crate::engine::ItemIndex;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::{text, vocabulary};
 
-use super::{Contribution, Profile, Scorer};
+use super::{Contribution, Prepared, Profile, Scorer};
 
 /// A term's number.
 pub type Term = u32;
@@ -186,29 +186,26 @@ impl ContentIndex {
         terms
     }
 
-    /// How alike two items are, 0 to 1: the cosine of their field weights.
-    #[must_use]
-    pub fn similarity(&self, a: ItemIndex, b: ItemIndex) -> f32 {
-        let ((a, a_length), (b, b_length)) = (self.vector(a), self.vector(b));
-        if a_length <= 0.0 || b_length <= 0.0 {
-            return 0.0;
+    /// How alike an item is to the one of `others` that it is most like, 0 to 1: by the cosine of their field weights. `marks` is scratch: it holds a number for each term, all 0.
+    pub fn nearest(&self, item: ItemIndex, others: impl Iterator<Item = ItemIndex>, marks: &mut Vec<f32>) -> f32 {
+        let (vector, length) = self.vector(item);
+        marks.resize(self.names.len(), 0.0);
+        for &(term, weight) in vector {
+            marks[term as usize] = weight;
         }
-        let (mut i, mut j, mut sum) = (0, 0, 0.0);
-        while i < a.len() && j < b.len() {
-            match a[i].0.cmp(&b[j].0) {
-                std::cmp::Ordering::Less => i += 1,
-                std::cmp::Ordering::Greater => j += 1,
-                std::cmp::Ordering::Equal => {
-                    sum += a[i].1 * b[j].1;
-                    i += 1;
-                    j += 1;
-                }
-            }
+        let alike = |other: ItemIndex| {
+            let (other, other_length) = self.vector(other);
+            let sum: f32 = other.iter().map(|&(term, weight)| marks[term as usize] * weight).sum();
+            if sum > 0.0 { (sum / (length * other_length)).clamp(0.0, 1.0) } else { 0.0 }
+        };
+        let nearest = others.map(alike).fold(0.0, f32::max);
+        for &(term, _) in vector {
+            marks[term as usize] = 0.0;
         }
-        (sum / (a_length * b_length)).clamp(0.0, 1.0)
+        nearest
     }
 
-    /// How alike each item is to one, by place: [`Self::similarity`] of all, by the terms they share.
+    /// How alike each item is to one, by place, in the measure of [`Self::nearest`].
     #[must_use]
     pub fn similarities(&self, item: ItemIndex) -> Vec<f32> {
         let (vector, length) = self.vector(item);
@@ -226,20 +223,32 @@ impl ContentIndex {
 
     /// A person's vector with the idf in it, `q·idf²` ready to be multiplied with field weights, and the length of `q·idf`.
     fn person(&self, history: &[(ItemIndex, f32)]) -> Option<(Vec<(Term, f32)>, f32)> {
-        let mut sums: HashMap<Term, f32> = HashMap::new();
+        let (mut sums, mut named) = (vec![0.0f32; self.names.len()], Vec::new());
         for &(item, strength) in history {
             let (vector, length) = self.vector(item);
+            let share = strength / length;
             for &(term, weight) in vector {
-                *sums.entry(term).or_default() += strength * weight / length;
+                let sum = &mut sums[term as usize];
+                if *sum == 0.0 {
+                    named.push(term);
+                }
+                *sum += share * weight;
             }
         }
-        let mut terms: Vec<(Term, f32)> = sums.into_iter().map(|(term, sum)| (term, sum * self.idf(term))).collect();
+        // A sum that came back to 0 on its way is named twice.
+        named.sort_unstable();
+        named.dedup();
+        let mut terms: Vec<(Term, f32)> =
+            named.into_iter().map(|term| (term, sums[term as usize] * self.idf(term))).collect();
         // Ties by name, not by number: numbers depend on the order in which items came.
         let stronger = |a: &(Term, f32), b: &(Term, f32)| {
             b.1.abs().total_cmp(&a.1.abs()).then_with(|| self.names[a.0 as usize].cmp(&self.names[b.0 as usize]))
         };
+        if terms.len() > TERMS_OF_A_PERSON {
+            terms.select_nth_unstable_by(TERMS_OF_A_PERSON, stronger);
+            terms.truncate(TERMS_OF_A_PERSON);
+        }
         terms.sort_unstable_by(stronger);
-        terms.truncate(TERMS_OF_A_PERSON);
         let length = terms.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         (length > 0.0).then_some((terms, length))
     }
@@ -249,21 +258,37 @@ impl ContentIndex {
 #[derive(Debug, Clone, Copy)]
 pub struct Content;
 
-impl Scorer for Content {
-    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
+/// What a person's terms say of each place of the catalogue.
+pub struct PersonTerms<'m> {
+    index: &'m ContentIndex,
+    /// By place: `Σₜ qₜ·idfₜ²·wₜ`.
+    sums: Vec<f32>,
+    /// `|q·idf|`.
+    length: f32,
+}
+
+impl PersonTerms<'_> {
+    /// The cosine of the person and an item.
+    #[must_use]
+    pub fn of(&self, item: ItemIndex) -> f32 {
+        match self.sums.get(item.0 as usize) {
+            Some(&sum) if sum != 0.0 => sum / (self.index.vector(item).1 * self.length),
+            _ => 0.0,
+        }
+    }
+}
+
+impl<'m> Scorer<'m> for Content {
+    fn prepare(&self, catalogue: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>> {
         let index = catalogue.content();
-        let Some((terms, person_length)) = index.person(&profile.history) else { return false };
+        let (terms, length) = index.person(&profile.history)?;
         let mut sums = vec![0.0f32; index.vectors.len()];
         for (term, weight) in terms {
             for &(item, field) in index.items_of(term) {
                 sums[item.0 as usize] += weight * field;
             }
         }
-        for (item, out) in items.iter().zip(out) {
-            let (_, length) = index.vector(*item);
-            *out = if length > 0.0 { sums[item.0 as usize] / (length * person_length) } else { 0.0 };
-        }
-        true
+        Some(Prepared::Content(PersonTerms { index, sums, length }))
     }
 
     fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {

@@ -23,7 +23,7 @@ use crate::engine::dataset::Dataset;
 
 use super::als_row::{Entry, approach, dot, scaled, shrinkage, solve, solve_with_unit};
 use super::term_factors::{self, Rows, TermFactors};
-use super::{Contribution, Profile, Scorer};
+use super::{Contribution, Prepared, Profile, Scorer};
 
 /// The hyper-parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -192,6 +192,12 @@ impl AlsFactors {
         &self.factors[item as usize * self.dimensions..][..self.dimensions]
     }
 
+    /// By column: the Euclidean length of its factors.
+    #[must_use]
+    pub fn lengths(&self) -> Vec<f32> {
+        self.factors.chunks_exact(self.dimensions.max(1)).map(|factors| dot(factors, factors).sqrt()).collect()
+    }
+
     /// Learns what terms say of an item's factors from the items with behaviour, and gives factors to the others.
     ///
     /// * `terms`: of all columns of the model, those learned from behaviour first.
@@ -259,31 +265,62 @@ pub struct ImplicitAls<'a> {
     pub factors: &'a AlsFactors,
     pub settings: &'a AlsSettings,
     pub binding: &'a Binding,
+    /// By column: the length of its factors ([`AlsFactors::lengths`]).
+    pub lengths: &'a [f32],
 }
 
-impl ImplicitAls<'_> {
+impl<'m> ImplicitAls<'m> {
     fn person(&self, profile: &Profile) -> Option<Vec<f32>> {
         let columns = self.binding.columns_of(profile);
         let history: Vec<(u32, f32)> = columns.into_iter().map(|(column, strength, _)| (column, strength)).collect();
         self.factors.fold_in(&history, self.settings)
     }
 
+    /// The column of an item that has factors of its own.
+    fn column(&self, item: ItemIndex) -> Option<u32> {
+        self.binding.column(item).filter(|&column| (column as usize) < self.factors.len())
+    }
+
     /// The factors of an item: its own, or those that its terms foretell.
-    fn item(&self, catalogue: &Catalogue, item: ItemIndex) -> Option<Cow<'_, [f32]>> {
-        match self.binding.column(item).filter(|&column| (column as usize) < self.factors.len()) {
+    fn item(&self, catalogue: &Catalogue, item: ItemIndex) -> Option<Cow<'m, [f32]>> {
+        match self.column(item) {
             Some(column) => Some(Cow::Borrowed(self.factors.column(column))),
             None => self.factors.terms.of(catalogue, item).map(Cow::Owned),
         }
     }
 }
 
-impl Scorer for ImplicitAls<'_> {
-    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
-        let Some(person) = self.person(profile) else { return false };
-        for (item, out) in items.iter().zip(out) {
-            *out = self.item(catalogue, *item).map_or(0.0, |factors| dot(&person, &factors));
+/// A person folded in: what iALS predicts of any item.
+pub struct PersonFactors<'m> {
+    als: ImplicitAls<'m>,
+    catalogue: &'m Catalogue,
+    person: Vec<f32>,
+    length: f32,
+}
+
+impl PersonFactors<'_> {
+    #[must_use]
+    pub fn of(&self, item: ItemIndex) -> f32 {
+        self.als.item(self.catalogue, item).map_or(0.0, |factors| dot(&self.person, &factors))
+    }
+
+    /// What the score of an item is at most (Cauchy-Schwarz), which costs nothing for an item with factors of its own.
+    #[must_use]
+    pub fn at_most(&self, item: ItemIndex) -> f32 {
+        match self.als.column(item) {
+            Some(column) => self.length * self.als.lengths[column as usize],
+            None => self.of(item),
         }
-        true
+    }
+}
+
+impl<'m> Scorer<'m> for ImplicitAls<'m> {
+    fn prepare(&self, catalogue: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>> {
+        let person = self.person(profile)?;
+        let length = dot(&person, &person).sqrt();
+        // A number that is none would say nothing of any item: the other scorers answer then.
+        length.is_finite().then_some(())?;
+        Some(Prepared::Factors(PersonFactors { als: *self, catalogue, person, length }))
     }
 
     /// The prediction is linear in the targets of the history (Hu et al. 2008, section 5): with `y = (AᵀA + I)⁻¹ D^-½h`, item `j` of the history

@@ -7,7 +7,7 @@ use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::{Dataset, damped, mean_positive};
 
-use super::{Contribution, Profile, Scorer};
+use super::{Contribution, Prepared, Profile, Scorer};
 
 /// Weights in compressed sparse rows: `targets[offsets[i]..offsets[i + 1]]` are the columns (rising) to which item `i` of a
 /// history adds `weights` beside them. Covers the first `offsets.len() - 1` columns of the model.
@@ -195,16 +195,11 @@ impl ItemToItem<'_> {
     }
 }
 
-impl Scorer for ItemToItem<'_> {
-    fn score(&self, _: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
+impl<'m> Scorer<'m> for ItemToItem<'m> {
+    fn prepare(&self, _: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>> {
         let history: Vec<(u32, f32)> =
             self.columns(profile).into_iter().map(|(column, strength, _)| (column, strength)).collect();
-        let Some(scores) = self.weights.scores(&history) else { return false };
-        for (item, out) in items.iter().zip(out) {
-            let column = self.binding.column(*item);
-            *out = column.and_then(|column| scores.get(column as usize)).copied().unwrap_or(0.0);
-        }
-        true
+        Some(Prepared::Columns(self.weights.scores(&history)?, self.binding))
     }
 
     fn contributions(&self, _: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {

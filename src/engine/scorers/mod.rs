@@ -11,8 +11,13 @@ pub mod popularity;
 pub mod term_factors;
 
 use super::ItemIndex;
+use super::artifact::Binding;
 use super::catalogue::Catalogue;
 use super::tastes::TasteProfile;
+
+use content::PersonTerms;
+use implicit_als::PersonFactors;
+use popularity::Popularity;
 
 /// All scorers by name, in the order of features and blends.
 pub const SCORERS: [&str; 8] =
@@ -48,12 +53,47 @@ pub struct Contribution {
     pub amount: f32,
 }
 
-/// A model that gives items a number for one person.
-pub trait Scorer {
-    /// Fills `out[i]` with the score of `items[i]`; both have the same length. `false`: it has nothing to say about this
-    /// profile (abstains) and `out` means nothing.
-    fn score(&self, catalogue: &Catalogue, profile: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool;
+/// A model that gives items a number for one person. What it tells lives as long as the model and the catalogue do (`'m`).
+pub trait Scorer<'m> {
+    /// Makes ready to score any item for this person; `None`: it has nothing to say about this profile (abstains).
+    fn prepare(&self, catalogue: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>>;
 
     /// What the score of one item is made of, largest first.
     fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution>;
+}
+
+/// A scorer that is ready for one person.
+pub enum Prepared<'m> {
+    Popularity(Popularity<'m>),
+    Content(PersonTerms<'m>),
+    /// Scores by column of the model.
+    Columns(Vec<f32>, &'m Binding),
+    Factors(PersonFactors<'m>),
+}
+
+impl Prepared<'_> {
+    /// The score of one item.
+    #[must_use]
+    pub fn of(&self, item: ItemIndex) -> f32 {
+        match self {
+            Self::Popularity(popularity) => popularity.of(item),
+            Self::Content(person) => person.of(item),
+            Self::Columns(scores, binding) => {
+                binding.column(item).and_then(|column| scores.get(column as usize)).copied().unwrap_or(0.0)
+            }
+            Self::Factors(person) => person.of(item),
+        }
+    }
+
+    /// Adds the scores of `items` times `factor` to `sums`, which has the same length.
+    pub fn add(&self, items: &[ItemIndex], factor: f32, sums: &mut [f32]) {
+        // Each kind has a loop of its own, so that nothing is decided item by item.
+        let sums = items.iter().zip(sums);
+        match self {
+            Self::Popularity(popularity) => sums.for_each(|(item, sum)| *sum += factor * popularity.of(*item)),
+            Self::Content(person) => sums.for_each(|(item, sum)| *sum += factor * person.of(*item)),
+            Self::Columns(..) => sums.for_each(|(item, sum)| *sum += factor * self.of(*item)),
+            Self::Factors(person) => sums.for_each(|(item, sum)| *sum += factor * person.of(*item)),
+        }
+    }
 }

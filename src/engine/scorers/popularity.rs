@@ -4,7 +4,7 @@ use crate::engine::ItemIndex;
 use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 
-use super::{Contribution, Profile, Scorer};
+use super::{Contribution, Prepared, Profile, Scorer};
 
 /// Brings decayed sums of positive strength to 0..=1: `ln(1 + x) / ln(1 + top)`, where `top` is the largest of the item's domain, so that
 /// being the most popular means the same in each domain.
@@ -41,12 +41,9 @@ impl Popularity<'_> {
     }
 }
 
-impl Scorer for Popularity<'_> {
-    fn score(&self, _: &Catalogue, _: &Profile, items: &[ItemIndex], out: &mut [f32]) -> bool {
-        for (item, out) in items.iter().zip(out) {
-            *out = self.of(*item);
-        }
-        true
+impl<'m> Scorer<'m> for Popularity<'m> {
+    fn prepare(&self, _: &'m Catalogue, _: &Profile) -> Option<Prepared<'m>> {
+        Some(Prepared::Popularity(*self))
     }
 
     fn contributions(&self, _: &Catalogue, _: &Profile, item: ItemIndex) -> Vec<Contribution> {

@@ -116,7 +116,7 @@ pub fn short_lists(
             scores: list.iter().map(|ranked| ranked.score).collect(),
             relevant: list.iter().map(|ranked| is_relevant(&ranked.item)).collect(),
             count: case.relevant.len(),
-            items: list.into_iter().map(|ranked| ranked.item).collect(),
+            items: list.into_iter().map(|ranked| Item::clone(&ranked.item)).collect(),
         }
     });
     Ok(asked.collect())
