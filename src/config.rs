@@ -1,17 +1,20 @@
 //! Settings: the embedded default, a file, environment variables and flags, laid over one another into one checked [`Config`].
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
-use toml::{Table, Value};
+use toml::Value;
 
 use crate::domain::Domain;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::large_model::LargeModelSettings;
+
+mod layers;
+
+pub use layers::environment;
 
 /// The documented default configuration.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -52,6 +55,9 @@ pub struct Server {
     request_timeout_ms: u64,
     header_timeout_ms: u64,
     drain_timeout_ms: u64,
+    tls_certificate: PathBuf,
+    tls_key: PathBuf,
+    pub behind_proxy: bool,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -142,42 +148,7 @@ impl Config {
         overrides: &Overrides,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table: Table = DEFAULT.parse().map_err(|error| invalid("config/default.toml", error))?;
-        let known = table.clone();
-        if let Some(path) = &overrides.file {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-            let layer: Table = text.parse().map_err(|error| invalid(&path.display().to_string(), error))?;
-            merge(&mut table, layer);
-        }
-        for (name, text) in environment {
-            if name == "MEDLEY_DATABASE_URL" {
-                set(&mut table, "database", "url", Value::String(text));
-            } else if let Some(rest) = name.strip_prefix("MEDLEY_").filter(|rest| rest.contains("__")) {
-                let path = rest.to_lowercase();
-                let mut path: Vec<&str> = path.split("__").collect();
-                let Some(key) = path.pop() else { continue };
-                let section = path.iter().try_fold(&known, |table, name| table.get(*name)?.as_table());
-                let value = match section.and_then(|section| section.get(key)) {
-                    None if path.starts_with(&["large_model", "providers"]) => provider_variable(key, &text),
-                    default => parse_variable(default, &text),
-                };
-                // From the inside out: a.b.c = v is {a: {b: {c: v}}}.
-                let layer = path.iter().rev().fold(Table::from_iter([(key.to_owned(), value)]), |inner, name| {
-                    Table::from_iter([((*name).to_owned(), Value::Table(inner))])
-                });
-                merge(&mut table, layer);
-            }
-        }
-        if let Some(address) = overrides.address {
-            set(&mut table, "server", "address", Value::String(address.to_string()));
-        }
-        if let Some(dir) = &overrides.data_dir {
-            set(&mut table, "server", "data_dir", Value::String(dir.display().to_string()));
-        }
-        if let Some(url) = &overrides.database_url {
-            set(&mut table, "database", "url", Value::String(url.clone()));
-        }
+        let table = layers::table(overrides, environment)?;
         let config: Self =
             serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| invalid("settings", error))?;
         config.check()?;
@@ -199,6 +170,10 @@ impl Config {
                 "recommend.rerank: none, llm or the name of a provider",
             ),
             (self.recommend.kept_answers_mib <= 65_536, "recommend.kept_answers_mib: 0 to 65536"),
+            (
+                self.server.tls_certificate.as_os_str().is_empty() == self.server.tls_key.as_os_str().is_empty(),
+                "server: tls_certificate and tls_key go together",
+            ),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
             (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
@@ -295,6 +270,12 @@ pub const RESERVED: [&str; 18] = [
 ];
 
 impl Server {
+    /// The files of the certificate and of its key, where HTTPS is wanted.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        (!self.tls_certificate.as_os_str().is_empty()).then_some((&self.tls_certificate, &self.tls_key))
+    }
+
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
@@ -334,60 +315,6 @@ impl Auth {
 
 fn invalid(origin: &str, message: impl ToString) -> ConfigError {
     ConfigError::Invalid { origin: origin.to_owned(), message: message.to_string() }
-}
-
-fn merge(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
-            (_, value) => {
-                below.insert(key, value);
-            }
-        }
-    }
-}
-
-fn set(table: &mut Table, section: &str, key: &str, value: Value) {
-    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(section) = section {
-        section.insert(key.to_owned(), value);
-    }
-}
-
-/// A variable is text: it is read as the type that the default has.
-fn parse_variable(default: Option<&Value>, text: &str) -> Value {
-    let parsed = match default {
-        Some(Value::Integer(_)) => text.parse().ok().map(Value::Integer),
-        Some(Value::Float(_)) => text.parse().ok().map(Value::Float),
-        Some(Value::Boolean(_)) => text.parse().ok().map(Value::Boolean),
-        Some(Value::Array(_) | Value::Table(_)) => {
-            format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"))
-        }
-        _ => None,
-    };
-    parsed.unwrap_or_else(|| Value::String(text.to_owned()))
-}
-
-/// A variable of a provider, which has no default to tell its type.
-fn provider_variable(key: &str, text: &str) -> Value {
-    let is_text = ["kind", "base_url", "model", "api_key", "scoring"].contains(&key);
-    let number = || text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float)).ok();
-    (!is_text).then(number).flatten().unwrap_or_else(|| Value::String(text.to_owned()))
-}
-
-/// Reads the process environment for [`Config::load`].
-#[must_use]
-pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("MEDLEY_"))
-        .collect()
-}
-
-/// The folder for relative paths; kept apart for tests.
-#[must_use]
-pub fn sqlite_path(url: &str) -> Option<&Path> {
-    url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).map(Path::new)
 }
 
 #[cfg(test)]
@@ -445,5 +372,32 @@ mod tests {
         assert!(error.contains("recommend.limit"), "{error}");
         let error = load(&[("MEDLEY_RECOMMEND__LIMIT", "0")]).unwrap_err().to_string();
         assert!(error.contains("recommend.limit"), "{error}");
+    }
+
+    #[test]
+    fn a_provider_has_a_public_address_unless_another_one_is_meant() {
+        let provider = |url: &str, more: &[(&str, &str)]| {
+            let of =
+                |(key, value): &(&str, &str)| (format!("MEDLEY_LARGE_MODEL__PROVIDERS__P__{key}"), (*value).to_owned());
+            let settings = [("KIND", "chat"), ("MODEL", "m"), ("BASE_URL", url)];
+            Config::load(&Overrides::default(), settings.iter().chain(more).map(of)).map_err(|error| error.to_string())
+        };
+        assert!(provider("https://api.openai.com/v1", &[]).is_ok());
+        for url in ["http://127.0.0.1:8000/v1", "http://169.254.169.254/", "http://localhost/v1"] {
+            let error = provider(url, &[]).unwrap_err();
+            assert!(error.contains("allow_private = true"), "{url}: {error}");
+            assert!(provider(url, &[("ALLOW_PRIVATE", "true")]).is_ok(), "{url}");
+        }
+        for url in ["ftp://example.com", "example.com", "http://"] {
+            assert!(provider(url, &[]).unwrap_err().contains("base_url"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_go_together() {
+        let error = load(&[("MEDLEY_SERVER__TLS_KEY", "key.pem")]).unwrap_err().to_string();
+        assert!(error.contains("tls_certificate"), "{error}");
+        let both = load(&[("MEDLEY_SERVER__TLS_KEY", "key.pem"), ("MEDLEY_SERVER__TLS_CERTIFICATE", "cert.pem")]);
+        assert_eq!(both.unwrap().server.tls_files(), Some((Path::new("cert.pem"), Path::new("key.pem"))));
     }
 }

@@ -1,7 +1,6 @@
 //! `medley health`: asks a running service whether it lives. For containers, which hold no other program.
 
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,20 +19,24 @@ pub struct HealthArgs {
 }
 
 /// Fails when `/livez` does not answer 200.
-pub fn run(context: &Context, arguments: &HealthArgs) -> Result<()> {
-    let host = match &arguments.url {
-        Some(url) => {
-            let host = url.strip_prefix("http://").context("the URL must start with http://")?;
-            let host = host.split('/').next().unwrap_or(host);
-            if host.contains(':') { host.to_owned() } else { format!("{host}:80") }
-        }
-        None => reachable(context.config.server.address).to_string(),
-    };
-    let status = ask(&host).with_context(|| format!("http://{host}/livez does not answer"))?;
-    if !status.contains(" 200 ") {
-        bail!("http://{host}/livez answers `{status}`");
+pub async fn run(context: &Context, arguments: &HealthArgs) -> Result<()> {
+    let server = &context.config.server;
+    let is_tls = server.tls_files().is_some();
+    let own = || format!("{}://{}", if is_tls { "https" } else { "http" }, reachable(server.address));
+    let url = arguments.url.clone().unwrap_or_else(own);
+    let url = format!("{}/livez", url.trim_end_matches('/'));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .no_proxy()
+        // The own service is asked by its address, which no certificate names. Nothing secret is sent.
+        .tls_danger_accept_invalid_certs(arguments.url.is_none())
+        .build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+    if !answer.status().is_success() {
+        bail!("{url} answers `{}`", answer.status());
     }
-    super::print(&format!("http://{host} lives"))
+    super::print(&format!("{url} lives"))
 }
 
 /// The address by which this machine reaches a service that listens on `address`.
@@ -45,22 +48,4 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-fn ask(host: &str) -> Result<String> {
-    let address = host.to_socket_addrs()?.next().context("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-    let mut start = [0_u8; 64];
-    let mut read = 0;
-    while read < start.len() {
-        let more = stream.read(&mut start[read..])?;
-        read += more;
-        if more == 0 || start[..read].contains(&b'\n') {
-            break;
-        }
-    }
-    Ok(String::from_utf8_lossy(&start[..read]).lines().next().unwrap_or_default().to_owned())
 }

@@ -141,7 +141,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Export(arguments) => export::run(&context, &arguments).await,
             Command::Openapi => openapi::run(&context),
             Command::Config => config::run(&context),
-            Command::Health(arguments) => health::run(&context, &arguments),
+            Command::Health(arguments) => health::run(&context, &arguments).await,
         }
     })
 }

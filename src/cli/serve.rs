@@ -39,6 +39,12 @@ pub async fn run(context: &Context, arguments: &ServeArgs) -> Result<()> {
         tracing::warn!("the database does not answer; starting without, and trying on");
         tokio::spawn(prepare_later(Arc::clone(&config), Arc::clone(&store), with_demo));
     }
+    let tls = match config.server.tls_files() {
+        Some((certificate, key)) => {
+            Some(http::Tls::load(certificate, key).await.context("the certificate cannot be used")?)
+        }
+        None => None,
+    };
     let wanted = config.server.address;
     let address = if has_key(&config, store.as_ref()).await? { wanted } else { loopback(wanted) };
     let service = Service::start(Arc::clone(&config), Arc::clone(&store)).await?;
@@ -46,7 +52,7 @@ pub async fn run(context: &Context, arguments: &ServeArgs) -> Result<()> {
     listener.set_nonblocking(true)?;
     let router = http::router(service).await;
     announce(listener.local_addr()?, wanted, store.kind(), &config)?;
-    http::serve(listener, router, &config.server, http::stop_signal()).await?;
+    http::serve(listener, router, tls, &config.server, http::stop_signal()).await?;
     store.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -117,7 +123,8 @@ fn loopback(mut address: SocketAddr) -> SocketAddr {
 
 /// Says on stdout where it listens and how to try it.
 fn announce(address: SocketAddr, wanted: SocketAddr, store: &str, config: &Config) -> Result<()> {
-    let url = format!("http://{}", reachable(address));
+    let is_tls = config.server.tls_files().is_some();
+    let url = format!("{}://{}", if is_tls { "https" } else { "http" }, reachable(address));
     let mut lines = vec![format!("Medley listens on {url} ({store})")];
     if address.ip() != wanted.ip() {
         let warning = format!(
@@ -125,6 +132,12 @@ fn announce(address: SocketAddr, wanted: SocketAddr, store: &str, config: &Confi
         );
         tracing::warn!(%wanted, %address, "there is no API key: listening on loopback only");
         lines.push(warning);
+    }
+    if !is_tls && !address.ip().is_loopback() && !config.server.behind_proxy {
+        let warning = "WARNING: plain HTTP beyond this machine: keys and behaviour can be read on the way. Set server.tls_certificate and \
+                       server.tls_key, or server.behind_proxy when a proxy has the TLS.";
+        tracing::warn!(%address, "plain HTTP beyond this machine, and no proxy is declared");
+        lines.push(warning.to_owned());
     }
     let domains = config.domains.iter().map(|domain| domain.as_str());
     let tastes = [("music", "rock"), ("movie", "horror"), ("game", "strategy")];

@@ -27,6 +27,7 @@ mod recommend_body;
 mod router;
 mod schemas;
 mod serve;
+mod tls;
 mod users;
 
 pub use models::training_settings;
@@ -34,3 +35,4 @@ pub use openapi::openapi;
 pub use problem::{ApiError, FieldError};
 pub use router::router;
 pub use serve::{serve, stop_signal};
+pub use tls::Tls;

@@ -1,15 +1,17 @@
-//! Listening: HTTP/1 with a limit on slow headers, and an end that lets requests under way finish.
+//! Listening: HTTP/1, with or without TLS, a limit on slow headers, and an end that lets requests under way finish.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use axum::Router;
 use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 
+use super::tls::Tls;
 use crate::config;
 
-/// Answers requests on `listener` until `shutdown` is done; then takes no more, and waits for those under way as long as the
+/// Answers requests on `listener`, which speaks HTTPS where there is a certificate, until `shutdown` is done; then takes no more, and waits for those under way as long as the
 /// settings grant.
 ///
 /// # Errors
@@ -17,6 +19,7 @@ use crate::config;
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Tls>,
     settings: &config::Server,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -35,7 +38,18 @@ pub async fn serve(
         tracing::info!(?patience, "stopping: no new requests, waiting for those under way");
         handle.graceful_shutdown(Some(patience));
     });
-    let outcome = server.serve(router.into_make_service()).await;
+    let router = router.into_make_service();
+    let outcome = match tls {
+        Some(tls) => {
+            // A handshake takes as long as the headers may: a client that says nothing is let go.
+            let acceptor = RustlsAcceptor::new(tls.config.clone()).handshake_timeout(settings.header_timeout());
+            let following = tokio::spawn(tls.follow());
+            let outcome = server.acceptor(acceptor).serve(router).await;
+            following.abort();
+            outcome
+        }
+        None => server.serve(router).await,
+    };
     stopping.abort();
     outcome
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::ProviderError;
+use super::addresses::PublicOnly;
 use super::settings::ProviderSettings;
 use super::statistics::{Statistics, Usage};
 
@@ -54,12 +55,15 @@ impl Client {
     pub fn new(settings: ProviderSettings) -> Result<Self, String> {
         // Of the two that rustls knows, one serves the whole process; a second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(settings.timeout())
-            .timeout(settings.timeout())
-            .build()
-            .map_err(|error| error.to_string())?;
+            .timeout(settings.timeout());
+        if !settings.allow_private {
+            // A proxy would resolve the name by itself, unchecked.
+            http = http.dns_resolver(PublicOnly).no_proxy();
+        }
+        let http = http.build().map_err(|error| error.to_string())?;
         let permits = Semaphore::new(settings.max_concurrency);
         Ok(Self { http, settings, permits, statistics: Statistics::default() })
     }
@@ -170,5 +174,35 @@ fn may_pass(error: &ProviderError) -> bool {
         ProviderError::TimedOut | ProviderError::OverBudget | ProviderError::Resting | ProviderError::Unusable(_) => {
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client gets from a name that resolves to loopback, where a server answers. Nothing checks the settings here, as if the name
+    /// had come to point there after they were read.
+    async fn ask(allow_private: bool) -> (Result<Value, ProviderError>, usize) {
+        let server = wiremock::MockServer::start().await;
+        let answer = wiremock::ResponseTemplate::new(200).set_body_json(true);
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+        let port = server.address().port();
+        let settings = format!(
+            "kind = 'chat'\nbase_url = 'http://localhost:{port}'\nmodel = 'm'\nretries = 0\nallow_private = {allow_private}"
+        );
+        let client = Client::new(toml::from_str(&settings).unwrap()).unwrap();
+        let answer = client.post("/", &Value::Null, Instant::now() + Duration::from_secs(5)).await;
+        (answer, server.received_requests().await.unwrap().len())
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_loopback_only_where_that_is_allowed() {
+        assert_eq!(ask(true).await, (Ok(Value::Bool(true)), 1));
+        let (answer, received) = ask(false).await;
+        assert_eq!(received, 0);
+        assert!(
+            matches!(answer, Err(ProviderError::Failed { status: None, detail }) if detail.contains("allow_private"))
+        );
     }
 }

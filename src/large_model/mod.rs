@@ -4,6 +4,7 @@
 //! Whatever it answers, it gives at most one number from 0 to 1 for each candidate that it was shown: it cannot name others. One that fails,
 //! dawdles or costs too much gives none, and the caller goes on without.
 
+mod addresses;
 mod answer;
 mod chat;
 mod client;

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::engine::text_vectors::NAME as EMBEDDED;
+
+use super::addresses;
 
 /// `[large_model]`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -28,6 +31,9 @@ pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Where its API begins, such as `https://api.openai.com/v1`.
     pub base_url: String,
+    /// Whether it may have an address that is not public: loopback, private, link-local.
+    #[serde(default)]
+    pub allow_private: bool,
     /// What the API calls the model.
     pub model: String,
     #[serde(default, serialize_with = "hidden")]
@@ -122,11 +128,17 @@ impl LargeModelSettings {
             return Some(format!("large_model.rerank: there is no provider `{}`", self.rerank));
         }
         self.providers.iter().find_map(|(name, provider)| {
+            let url = Url::parse(&provider.base_url).ok();
             let rules = [
                 (!["none", "llm", EMBEDDED].contains(&name.as_str()), "this name is taken"),
                 (
-                    provider.base_url.starts_with("http://") || provider.base_url.starts_with("https://"),
-                    "base_url: http:// or https://",
+                    url.as_ref().is_some_and(|url| ["http", "https"].contains(&url.scheme())),
+                    "base_url: a URL that begins with http:// or https://",
+                ),
+                (
+                    provider.allow_private || !url.as_ref().is_some_and(addresses::names_private),
+                    "base_url: this address is not public (loopback, private, link-local or reserved); \
+                     set allow_private = true at this provider if it is meant",
                 ),
                 // What stands there is shown by `medley config`, and paths are put behind it.
                 (

@@ -51,6 +51,7 @@ async fn app(url: &str, kind: &str, more: &[(&str, &str)]) -> TestApp {
     let mut settings = vec![
         (of("KIND"), kind.to_owned()),
         (of("BASE_URL"), base),
+        (of("ALLOW_PRIVATE"), "true".to_owned()),
         (of("MODEL"), "fake".to_owned()),
         (of("TIMEOUT_MS"), "400".to_owned()),
         ("MEDLEY_LARGE_MODEL__RERANK".to_owned(), "p".to_owned()),

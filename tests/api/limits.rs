@@ -27,7 +27,7 @@ async fn serve(settings: &[(&str, &str)]) -> Running {
         let stopped = async {
             let _ = stopped.await;
         };
-        medley::http::serve(listener, router, &config.server, stopped).await
+        medley::http::serve(listener, router, None, &config.server, stopped).await
     });
     Running { address, stop, server, _app: app }
 }

@@ -46,7 +46,8 @@ impl Server {
         // Reads on after the address, so that the service never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(at) = line.find("http://127.0.0.1:") {
+                if let Some(at) = ["https://127.0.0.1:", "http://127.0.0.1:"].iter().find_map(|start| line.find(start))
+                {
                     let url: String = line[at..].chars().take_while(|c| !c.is_whitespace() && *c != '\'').collect();
                     let _ = found.send(url.trim_end_matches('/').to_owned());
                 }
