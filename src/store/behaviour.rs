@@ -1,7 +1,12 @@
 //! Behaviour: the log of events, and what it says about one person.
 
-use jiff::Timestamp;
+use std::borrow::Cow;
 
+use jiff::Timestamp;
+use sqlx::Row as _;
+
+use super::people::{People as _, opened, pseudonyms};
+use super::sealing::{Person, Pseudonym, Sealer, sealed_kind};
 use super::shared::{TENANT, id, micros, timestamp, unreadable};
 use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
@@ -22,7 +27,65 @@ pub(super) struct Row {
     pub sequence: i64,
 }
 
-pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
+impl Row {
+    /// Reads a row that is stored as it is, or sealed under the key of `person`.
+    pub(super) fn read(
+        person: Option<&Person>,
+        (item_id, kind, value, at, sequence): (&str, &str, Option<f64>, i64, i64),
+    ) -> Result<Self> {
+        match person {
+            None => Ok(Self { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence }),
+            Some(person) => {
+                let event = person.open(item_id)?;
+                let (kind, value, at) = (event.kind, event.value, micros(event.at));
+                Ok(Self { item_id: event.item_id.into(), kind, value, at, sequence })
+            }
+        }
+    }
+}
+
+/// An event as it is written.
+pub(super) struct NewRow<'a> {
+    pub user_id: Cow<'a, str>,
+    pub item_id: Cow<'a, str>,
+    pub kind: &'static str,
+    pub value: Option<f64>,
+    pub at: i64,
+    pub event_id: Option<Cow<'a, str>>,
+    pub recommendation_id: Option<&'a str>,
+    pub position: Option<u32>,
+}
+
+impl<'a> NewRow<'a> {
+    fn plain(event: &'a Event) -> Self {
+        Self {
+            user_id: event.user_id.as_str().into(),
+            item_id: event.item_id.as_str().into(),
+            kind: event.kind.as_str(),
+            value: event.value,
+            at: micros(event.at),
+            event_id: event.event_id.as_ref().map(|id| id.as_str().into()),
+            recommendation_id: event.recommendation_id.as_ref().map(|id| id.as_str()),
+            position: event.position,
+        }
+    }
+
+    /// Pseudonyms, and one sealed text that holds everything; the time as well, so it is the same for all.
+    pub(super) fn sealed(sealer: &Sealer, person: &Person, event: &Event) -> Result<Self> {
+        Ok(Self {
+            user_id: person.pseudonym.0.clone().into(),
+            item_id: person.seal(event)?.into(),
+            kind: sealed_kind(event.kind),
+            value: None,
+            at: 0,
+            event_id: sealer.event_id(event).map(Cow::from),
+            recommendation_id: None,
+            position: None,
+        })
+    }
+}
+
+fn kind_of(text: &str) -> Result<InteractionKind> {
     text.parse().map_err(|_| unreadable("type of interaction"))
 }
 
@@ -57,25 +120,43 @@ pub(super) fn summed(mut rows: Vec<Row>) -> Result<Vec<Behaviour>> {
     Ok(summed)
 }
 
-type EventRow = (i64, String, String, Option<f64>, i64, Option<String>, Option<String>, Option<i64>);
-
-/// The same behind a user id.
-type LogRow = (String, i64, String, String, Option<f64>, i64, Option<String>, Option<String>, Option<i64>);
-
-fn stored_event(user_id: &UserId, row: EventRow) -> Result<StoredEvent> {
-    let (sequence, item_id, kind, value, at, event_id, recommendation_id, position) = row;
+/// Reads a row of the log; `person`: whose key it is sealed under.
+pub(super) fn logged<'r, R: sqlx::Row>(row: &'r R, person: Option<&Person>) -> Result<StoredEvent>
+where
+    &'static str: sqlx::ColumnIndex<R>,
+    String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    f64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    let sequence = row.try_get("sequence")?;
+    let item_id: String = row.try_get("item_id")?;
+    if let Some(person) = person {
+        return Ok(StoredEvent { sequence, event: person.open(&item_id)? });
+    }
+    let optional = |column: &'static str| row.try_get::<Option<String>, _>(column);
+    let position: Option<i64> = row.try_get("position")?;
     let event = Event {
-        event_id: event_id.map(id).transpose()?,
-        user_id: user_id.clone(),
+        event_id: optional("event_id")?.map(id).transpose()?,
+        user_id: id(row.try_get("user_id")?)?,
         item_id: id(item_id)?,
-        kind: kind_of(&kind)?,
-        value,
-        at: timestamp(at)?,
-        recommendation_id: recommendation_id.map(id).transpose()?,
+        kind: kind_of(&row.try_get::<String, _>("kind")?)?,
+        value: row.try_get("value")?,
+        at: timestamp(row.try_get("at")?)?,
+        recommendation_id: optional("recommendation_id")?.map(id).transpose()?,
         position: position.map(u32::try_from).transpose().map_err(|_| unreadable("position"))?,
     };
     Ok(StoredEvent { sequence, event })
 }
+
+/// What stands for a person in the database.
+fn stored_id(sealer: Option<&Sealer>, user: &UserId) -> String {
+    sealer.map_or_else(|| user.as_str().to_owned(), |sealer| sealer.pseudonym(user).0)
+}
+
+/// All events of one person, with their key.
+const SEALED_EVENTS: &str = "SELECT sequence, item_id,
+        (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2) AS sealed
+    FROM events WHERE tenant = $1 AND user_id = $2";
 
 /// The answer for a batch of `given` events, of which some were inserted, the last at the place `newest`.
 async fn appended(store: &impl BehaviourStore, given: usize, inserted: (u64, Option<i64>)) -> Result<Appended> {
@@ -91,23 +172,31 @@ async fn appended(store: &impl BehaviourStore, given: usize, inserted: (u64, Opt
 for_both_databases! {
 impl BehaviourStore {
     async fn append_events(&self, events: &[Event]) -> Result<Appended> {
-        let inserted = self.insert(events).await?;
+        let inserted = match self.sealer().await? {
+            None => self.insert(&events.iter().map(NewRow::plain).collect::<Vec<_>>()).await?,
+            Some(sealer) => self.insert_sealed(sealer, events, false).await?,
+        };
         appended(self, events.len(), inserted).await
     }
 
     async fn load_events(&self, events: &[Event]) -> Result<Appended> {
-        let inserted = self.load(events).await?;
+        let inserted = match self.sealer().await? {
+            None => self.load(&events.iter().map(NewRow::plain).collect::<Vec<_>>()).await?,
+            Some(sealer) => self.insert_sealed(sealer, events, true).await?,
+        };
         appended(self, events.len(), inserted).await
     }
 
     async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
-        summed(self.interactions(user).await?)
+        summed(self.interactions(user, self.sealer().await?).await?)
     }
 
     async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>> {
+        let sealer = self.sealer().await?;
         // No id is empty, so all come after the empty text.
-        let people = self.interactions_by_user(after.map_or("", UserId::as_str), limit).await?;
-        people.into_iter().map(|(user, rows)| Ok((id(user)?, summed(rows)?))).collect()
+        let after = after.map_or_else(String::new, |user| stored_id(sealer, user));
+        let people = self.interactions_by_user(&after, limit, sealer).await?;
+        people.into_iter().map(|(user, rows)| Ok((user, summed(rows)?))).collect()
     }
 
     async fn watermark(&self) -> Result<i64> {
@@ -120,43 +209,68 @@ impl BehaviourStore {
         before: Option<(Timestamp, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>> {
-        let (at, sequence) = before.map_or((i64::MAX, i64::MAX), |(at, sequence)| (micros(at), sequence));
-        let rows: Vec<EventRow> = sqlx::query_as(
-            "SELECT sequence, item_id, kind, value, at, event_id, recommendation_id, position FROM events
-             WHERE tenant = $1 AND user_id = $2 AND (at, sequence) < ($3, $4)
-             ORDER BY at DESC, sequence DESC LIMIT $5",
-        )
-        .bind(TENANT)
-        .bind(user.as_str())
-        .bind(at)
-        .bind(sequence)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(|row| stored_event(user, row)).collect()
+        let newest = (i64::MAX, i64::MAX);
+        let (at, sequence) = before.map_or(newest, |(at, sequence)| (micros(at), sequence));
+        let Some(sealer) = self.sealer().await? else {
+            let rows = sqlx::query(
+                "SELECT user_id, sequence, item_id, kind, value, at, event_id, recommendation_id, position FROM events
+                 WHERE tenant = $1 AND user_id = $2 AND (at, sequence) < ($3, $4)
+                 ORDER BY at DESC, sequence DESC LIMIT $5",
+            )
+            .bind(TENANT)
+            .bind(user.as_str())
+            .bind(at)
+            .bind(sequence)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            return rows.iter().map(|row| logged(row, None)).collect();
+        };
+        // The times are sealed: all of this person's events are read to put them in order.
+        let rows = sqlx::query(SEALED_EVENTS).bind(TENANT).bind(sealer.pseudonym(user).0).fetch_all(&self.pool).await?;
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let person = sealer.person(&sealer.pseudonym(user), &first.try_get::<Vec<u8>, _>("sealed")?)?;
+        let mut events = rows.iter().map(|row| logged(row, Some(&person))).collect::<Result<Vec<_>>>()?;
+        let place = |stored: &StoredEvent| (micros(stored.event.at), stored.sequence);
+        events.retain(|stored| place(stored) < (at, sequence));
+        events.sort_unstable_by_key(|stored| std::cmp::Reverse(place(stored)));
+        events.truncate(limit as usize);
+        Ok(events)
     }
 
     async fn events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>> {
-        let rows: Vec<LogRow> = sqlx::query_as(
-            "SELECT user_id, sequence, item_id, kind, value, at, event_id, recommendation_id, position FROM events
-             WHERE tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+        let sealer = self.sealer().await?;
+        let rows = sqlx::query(
+            "SELECT events.user_id, sequence, item_id, kind, value, at, event_id, recommendation_id, position, people.sealed
+             FROM events LEFT JOIN people ON people.tenant = events.tenant AND people.user_id = events.user_id
+             WHERE events.tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
         )
         .bind(TENANT)
         .bind(after)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|(user, a, b, c, d, e, f, g, h)| stored_event(&id(user)?, (a, b, c, d, e, f, g, h)))
-            .collect()
+        let read = |row| {
+            let Some(sealer) = sealer else { return logged(row, None) };
+            let pseudonym = Pseudonym(row.try_get("user_id")?);
+            logged(row, Some(&sealer.person(&pseudonym, &row.try_get::<Vec<u8>, _>("sealed")?)?))
+        };
+        rows.iter().map(read).collect()
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<Erasure> {
+        let user = stored_id(self.sealer().await?, user);
         let mut tx = self.begin().await?;
+        // The key first: who is writing events of this person holds it until they are there to be deleted.
+        sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
+            .bind(TENANT)
+            .bind(&user)
+            .execute(&mut *tx)
+            .await?;
         let erased: Vec<i64> =
             sqlx::query_scalar("DELETE FROM events WHERE tenant = $1 AND user_id = $2 RETURNING sequence")
                 .bind(TENANT)
-                .bind(user.as_str())
+                .bind(&user)
                 .fetch_all(&mut *tx)
                 .await?;
         if let Some(newest) = erased.iter().max() {
@@ -170,6 +284,7 @@ impl BehaviourStore {
             .await?;
         }
         tx.commit().await?;
+        self.overwrite_erased().await;
         Ok(Erasure { events: erased.len() as u64 })
     }
 
@@ -177,7 +292,33 @@ impl BehaviourStore {
         if from == into {
             return Ok(0);
         }
+        let sealer = self.sealer().await?;
         let mut tx = self.begin().await?;
+        if let Some(sealer) = sealer {
+            let wanted = pseudonyms(sealer, [from, into].into_iter());
+            let people = opened(sealer, self.hold_people(&mut tx, sealer, &wanted).await?)?;
+            let person = |user| people.get(&sealer.pseudonym(user).0).ok_or_else(|| unreadable("person"));
+            let (old, new) = (person(from)?, person(into)?);
+            let rows = sqlx::query(SEALED_EVENTS).bind(TENANT).bind(&old.pseudonym.0).fetch_all(&mut *tx).await?;
+            for row in &rows {
+                let stored = logged(row, Some(old))?;
+                let event = Event { user_id: into.clone(), ..stored.event };
+                sqlx::query("UPDATE events SET user_id = $3, item_id = $4 WHERE tenant = $1 AND sequence = $2")
+                    .bind(TENANT)
+                    .bind(stored.sequence)
+                    .bind(&new.pseudonym.0)
+                    .bind(new.seal(&event)?)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
+                .bind(TENANT)
+                .bind(&old.pseudonym.0)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            return Ok(rows.len() as u64);
+        }
         let moved = sqlx::query("UPDATE events SET user_id = $3 WHERE tenant = $1 AND user_id = $2")
             .bind(TENANT)
             .bind(from.as_str())

@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use sealing::MasterKey;
+
 use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
 
 #[macro_use]
@@ -20,7 +22,9 @@ mod evaluations;
 mod jobs;
 mod keys;
 mod models;
+mod people;
 pub mod postgres;
+mod sealing;
 pub mod sqlite;
 
 /// What went wrong in the store, as far as a caller can act on it.
@@ -47,6 +51,8 @@ pub struct Options {
     pub max_connections: u32,
     /// How long one caller waits for a free connection.
     pub acquire_timeout: Duration,
+    /// Encrypts behaviour at rest ([`EncryptionStore`]).
+    pub master_key: Option<Arc<MasterKey>>,
 }
 
 impl std::fmt::Debug for Options {
@@ -158,9 +164,26 @@ pub trait BehaviourStore: Send + Sync {
     async fn erase_user(&self, user: &UserId) -> Result<Erasure>;
     /// Gives all behaviour of `from` to `into`; the number of events that moved.
     async fn merge_users(&self, from: &UserId, into: &UserId) -> Result<u64>;
-    /// The histories of all people after `after`, ordered by user id (byte order in both databases), at most `limit` people.
+    /// The histories of all people after `after`, at most `limit` people: in the byte order of user ids or, where behaviour is encrypted, of
+    /// the pseudonyms that stand for them.
     async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>>;
     async fn count_events(&self) -> Result<u64>;
+}
+
+/// Encryption of behaviour at rest. A store that was opened with a master key encrypts from its first event on; which event belongs to
+/// which other, whether it is an impression, and how many there are, stays in sight.
+#[async_trait]
+pub trait EncryptionStore: Send + Sync {
+    /// Whether behaviour is encrypted; makes the tenant's key where there is a master key and no behaviour yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the master key is missing, is another one, or when behaviour is there that is not encrypted.
+    async fn unlock(&self) -> Result<bool>;
+    /// Encrypts all behaviour of a store that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
+    /// events. No service may run on it meanwhile.
+    async fn encrypt(&self) -> Result<u64>;
+    /// From now on, this master key opens the store. A process that has opened it before goes on.
+    async fn change_master_key(&self, new: &MasterKey) -> Result<()>;
 }
 
 /// A trained model as the store knows it; its numbers lie in an artifact beside the store.
@@ -274,7 +297,7 @@ pub trait EvaluationStore: Send + Sync {
 }
 
 #[async_trait]
-pub trait Store: CatalogueStore + BehaviourStore + ModelStore + JobStore + KeyStore + EvaluationStore {
+pub trait Store: CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
     /// Brings the schema up to date, under a lock, so that several processes may try at once.

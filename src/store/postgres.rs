@@ -1,17 +1,20 @@
 //! The store on Postgres: for production, and for several replicas on one database.
 
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions as _, Connection as _, FromRow, Postgres, Row as _, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
-use super::behaviour::{Row, kind_of};
-use super::shared::{Lock, TENANT, micros};
+use super::behaviour::{NewRow, Row};
+use super::people::Vault;
+use super::sealing::{Person, Pseudonym, Sealer};
+use super::shared::{Lock, TENANT, id};
 use super::{Options, Result, Store, StoreError};
-use crate::domain::{Event, UserId};
+use crate::domain::UserId;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -26,24 +29,12 @@ const COPY_BUFFER: usize = 1 << 20;
 
 pub struct PostgresStore {
     pub(super) pool: PgPool,
+    pub(super) vault: Vault,
 }
 
 /// Lists of equal length, one entry an event, in one row: a row for each event costs two to three times as much. Item ids and
 /// kinds are one text each, parted by tabs (they hold no control characters): arrays of text cost half as much again.
 type Lists = (String, String, Vec<Option<f64>>, Vec<i64>, Vec<i64>);
-
-/// The same, of one among several people.
-struct ByUser {
-    user_id: String,
-    lists: Lists,
-}
-
-impl FromRow<'_, PgRow> for ByUser {
-    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let lists = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
-        Ok(Self { user_id: row.try_get(0)?, lists })
-    }
-}
 
 impl PostgresStore {
     /// Prepares a pool that connects when it is asked.
@@ -65,7 +56,7 @@ impl PostgresStore {
                 })
             })
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        Ok(Self { pool, vault: Vault::new(options.master_key.clone()) })
     }
 
     /// A writing transaction. READ COMMITTED, whatever the default of the database: after waiting for a lock, a
@@ -85,9 +76,52 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Nobody else writes events until the transaction has ended.
+    #[allow(clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn lock_events(&self, tx: &mut Transaction<'static, Postgres>) -> Result<()> {
+        sqlx::query("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
+        Ok(())
+    }
+
+    /// The keys of these people, those made that are not there yet. Nobody can be erased before the transaction has ended.
+    #[allow(clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn hold_people(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        sealer: &Sealer,
+        wanted: &BTreeMap<Pseudonym, &UserId>,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        const HOLD: &str =
+            "SELECT user_id, sealed FROM people WHERE tenant = $1 AND user_id = ANY($2) ORDER BY user_id FOR KEY SHARE";
+        let names: Vec<&str> = wanted.keys().map(|pseudonym| pseudonym.0.as_str()).collect();
+        let known: Vec<(String, Vec<u8>)> =
+            sqlx::query_as(HOLD).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?;
+        if known.len() == wanted.len() {
+            return Ok(known);
+        }
+        let mut missing = wanted.clone();
+        missing.retain(|pseudonym, _| known.binary_search_by(|(name, _)| name.cmp(&pseudonym.0)).is_err());
+        let keys = missing.values().map(|user| sealer.new_person(user)).collect::<Result<Vec<_>>>()?;
+        sqlx::query(
+            "INSERT INTO people (tenant, user_id, sealed) SELECT $1, * FROM unnest($2::text[], $3::bytea[]) ON CONFLICT DO NOTHING",
+        )
+        .bind(TENANT)
+        .bind(missing.keys().map(|pseudonym| pseudonym.0.as_str()).collect::<Vec<_>>())
+        .bind(keys)
+        .execute(&mut **tx)
+        .await?;
+        // Others may have made some of them at the same time.
+        Ok(sqlx::query_as(HOLD).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?)
+    }
+
     /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
     /// transaction of its own: one journey to the database.
-    pub(super) async fn insert(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+    pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
+        Self::insert_in(&mut *self.pool.acquire().await?, rows).await
+    }
+
+    /// The same on a connection, which may be in a transaction.
+    pub(super) async fn insert_in(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
             "WITH inserted AS (
                 INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
@@ -97,32 +131,42 @@ impl PostgresStore {
              SELECT count(*), max(sequence) FROM inserted",
         )
         .bind(TENANT)
-        .bind(events.iter().map(|event| event.user_id.as_str()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.item_id.as_str()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.value).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| micros(event.at)).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.event_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.recommendation_id.as_ref().map(|id| id.as_str())).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.position.map(i64::from)).collect::<Vec<_>>())
-        .fetch_one(&self.pool)
+        .bind(rows.iter().map(|row| &*row.user_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| &*row.item_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.value).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.at).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.event_id.as_deref()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.recommendation_id).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.position.map(i64::from)).collect::<Vec<_>>())
+        .fetch_one(connection)
         .await?;
         Ok((accepted.unsigned_abs(), newest))
     }
 
     /// COPY into a staging table, which cannot skip duplicates, then a merge that does.
-    pub(super) async fn load(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+    pub(super) async fn load(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
+        let inserted = Self::load_in(&mut tx, rows).await?;
+        tx.commit().await?;
+        Ok(inserted)
+    }
+
+    /// The same, in a transaction.
+    pub(super) async fn load_in(
+        tx: &mut Transaction<'static, Postgres>,
+        rows: &[NewRow<'_>],
+    ) -> Result<(u64, Option<i64>)> {
         sqlx::query(
             "CREATE TEMPORARY TABLE staging (user_id text, item_id text, kind text, value float8, at bigint,
                 event_id text, recommendation_id text, position bigint) ON COMMIT DROP",
         )
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await?;
         let mut copy = tx.copy_in_raw("COPY staging FROM STDIN").await?;
         let mut buffer = String::with_capacity(COPY_BUFFER + 4096);
-        for event in events {
-            copy_line(&mut buffer, event);
+        for row in rows {
+            copy_line(&mut buffer, row);
             if buffer.len() >= COPY_BUFFER {
                 copy.send(buffer.as_bytes()).await?;
                 buffer.clear();
@@ -138,61 +182,107 @@ impl PostgresStore {
              SELECT count(*), max(sequence) FROM inserted",
         )
         .bind(TENANT)
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut **tx)
         .await?;
-        tx.commit().await?;
         Ok((accepted.unsigned_abs(), newest))
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
-        let lists: Option<Lists> = sqlx::query_as(
-            "SELECT string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
-             FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression' HAVING count(*) > 0",
+    pub(super) async fn interactions(&self, user: &UserId, sealer: Option<&Sealer>) -> Result<Vec<Row>> {
+        let pseudonym = sealer.map(|sealer| sealer.pseudonym(user));
+        let found: Option<(Option<Vec<u8>>, Lists)> = sqlx::query(
+            "SELECT (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2),
+                string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
+             FROM events WHERE tenant = $1 AND user_id = $2 AND kind NOT IN ('impression', 'sealed impression')
+             HAVING count(*) > 0",
         )
         .bind(TENANT)
-        .bind(user.as_str())
+        .bind(pseudonym.as_ref().map_or(user.as_str(), |pseudonym| &pseudonym.0))
+        .try_map(|row: PgRow| Ok((row.try_get(0)?, lists(&row)?)))
         .fetch_optional(&self.pool)
         .await?;
-        lists.as_ref().map_or(Ok(Vec::new()), rows)
+        let Some((sealed, lists)) = found else { return Ok(Vec::new()) };
+        let person = match (sealer, &pseudonym) {
+            (Some(sealer), Some(pseudonym)) => Some(sealer.person(pseudonym, &sealed.unwrap_or_default())?),
+            _ => None,
+        };
+        rows(&lists, person.as_ref())
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id.
-    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
+    pub(super) async fn interactions_by_user(
+        &self,
+        after: &str,
+        limit: u32,
+        sealer: Option<&Sealer>,
+    ) -> Result<Vec<(UserId, Vec<Row>)>> {
         let mut tx = self.begin().await?;
         // The index has the order that is asked for. Before the first ANALYZE, Postgres would rather sort everybody's
         // behaviour anew for every page.
         sqlx::query("SET LOCAL enable_sort = off").execute(&mut *tx).await?;
-        let people: Vec<ByUser> = sqlx::query_as(
+        let people: Vec<(String, Lists)> = sqlx::query(
             "SELECT user_id,
                 string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
-             FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression'
+             FROM events WHERE tenant = $1 AND user_id > $2 AND kind NOT IN ('impression', 'sealed impression')
              GROUP BY user_id ORDER BY user_id LIMIT $3",
         )
         .bind(TENANT)
         .bind(after)
         .bind(i64::from(limit))
+        .try_map(|row: PgRow| Ok((row.try_get(0)?, lists(&row)?)))
         .fetch_all(&mut *tx)
         .await?;
+        let Some(sealer) = sealer else {
+            tx.rollback().await?;
+            return people.into_iter().map(|(user, lists)| Ok((id(user)?, rows(&lists, None)?))).collect();
+        };
+        let names: Vec<&str> = people.iter().map(|(name, _)| name.as_str()).collect();
+        let keys: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT user_id, sealed FROM people WHERE tenant = $1 AND user_id = ANY($2)")
+                .bind(TENANT)
+                .bind(names)
+                .fetch_all(&mut *tx)
+                .await?;
         tx.rollback().await?;
-        people.into_iter().map(|person| Ok((person.user_id, rows(&person.lists)?))).collect()
+        let mut keys: HashMap<String, Vec<u8>> = keys.into_iter().collect();
+        let read = |(name, lists): (String, Lists)| {
+            // Who was erased meanwhile is left out.
+            let sealed = keys.remove(&name)?;
+            let person = sealer.person(&Pseudonym(name), &sealed);
+            Some(person.and_then(|person| Ok((person.user_id.clone(), rows(&lists, Some(&person))?))))
+        };
+        people.into_iter().filter_map(read).collect()
+    }
+
+    /// Nothing to do: what is deleted stays in dead rows until the server's own vacuum, and in its log of writes until that is recycled. Sealed
+    /// behaviour is of no use to anybody there.
+    #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn overwrite_erased(&self) {}
+
+    /// Writes the table anew, so that nothing is left of what rows held before.
+    pub(super) async fn compact(&self) -> Result<()> {
+        sqlx::query("VACUUM FULL events").execute(&self.pool).await?;
+        Ok(())
     }
 }
 
-fn rows((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
+/// The lists of a row, from its second column on.
+fn lists(row: &PgRow) -> sqlx::Result<Lists> {
+    Ok((row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?))
+}
+
+fn rows((items, kinds, values, ats, sequences): &Lists, person: Option<&Person>) -> Result<Vec<Row>> {
     let (items, kinds) = (items.split('\t'), kinds.split('\t'));
     let numbers = values.iter().zip(ats).zip(sequences);
     items
         .zip(kinds)
         .zip(numbers)
-        .map(|((item_id, kind), ((&value, &at), &sequence))| {
-            Ok(Row { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence })
-        })
+        .map(|((item_id, kind), ((&value, &at), &sequence))| Row::read(person, (item_id, kind, value, at, sequence)))
         .collect()
 }
 
 /// One line in the text format of COPY: tabs between the columns, `\N` for NULL, `\` before what has a meaning.
-fn copy_line(out: &mut String, event: &Event) {
+fn copy_line(out: &mut String, row: &NewRow<'_>) {
     use std::fmt::Write as _;
     // Writing to a string does not fail.
     fn text(out: &mut String, text: &str) {
@@ -217,14 +307,14 @@ fn copy_line(out: &mut String, event: &Event) {
             None => out.push_str("\\N\t"),
         }
     }
-    text(out, event.user_id.as_str());
-    text(out, event.item_id.as_str());
-    text(out, event.kind.as_str());
-    number(out, event.value);
-    number(out, Some(micros(event.at)));
-    id(out, event.event_id.as_ref().map(|id| id.as_str()));
-    id(out, event.recommendation_id.as_ref().map(|id| id.as_str()));
-    number(out, event.position);
+    text(out, &row.user_id);
+    text(out, &row.item_id);
+    text(out, row.kind);
+    number(out, row.value);
+    number(out, Some(row.at));
+    id(out, row.event_id.as_deref());
+    id(out, row.recommendation_id);
+    number(out, row.position);
     out.pop();
     out.push('\n');
 }

@@ -1,5 +1,6 @@
 //! The store on SQLite: one file, one writer, many readers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
@@ -7,14 +8,18 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Sqlite, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
 
-use super::behaviour::{Row, kind_of};
+use super::behaviour::{NewRow, Row};
 use super::error::is_busy;
-use super::shared::{Lock, TENANT, micros};
+use super::people::Vault;
+use super::sealing::{Pseudonym, Sealer};
+use super::shared::{Lock, TENANT, id};
 use super::{Options, Result, Store, StoreError};
-use crate::domain::{Event, UserId};
+use crate::domain::UserId;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -30,6 +35,7 @@ const CHUNK: usize = 500;
 pub struct SqliteStore {
     pub(super) pool: SqlitePool,
     writer: SqlitePool,
+    pub(super) vault: Vault,
 }
 
 impl SqliteStore {
@@ -57,7 +63,9 @@ impl SqliteStore {
         // Connections to a file do not go stale: they need no test and no end.
         let pool = || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let writer = pool().max_connections(1).acquire_timeout(WRITE_TIMEOUT.max(options.acquire_timeout));
-        let writing = connect.clone().pragma("cache_size", "-65536").pragma("journal_size_limit", "67108864");
+        let writing = connect.clone().pragma("cache_size", "-65536").pragma("journal_size_limit", "67108864")
+            // What is deleted is overwritten: an erased person is not left in the free places of the file.
+            .pragma("secure_delete", "on");
         let started = Instant::now();
         let writer = loop {
             // Only the very first connection turns the file to WAL; SQLite does not wait for others while it does.
@@ -72,7 +80,7 @@ impl SqliteStore {
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
             .connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self { pool, writer })
+        Ok(Self { pool, writer, vault: Vault::new(options.master_key.clone()) })
     }
 
     /// A writing transaction. IMMEDIATE: it waits for its turn here, and not at its first write, where SQLite would
@@ -87,68 +95,142 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Nothing to do: there is one writing transaction at a time.
+    #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn lock_events(&self, _tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The keys of these people, those made that are not there yet.
+    #[allow(clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn hold_people(
+        &self,
+        tx: &mut Transaction<'static, Sqlite>,
+        sealer: &Sealer,
+        wanted: &BTreeMap<Pseudonym, &UserId>,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut people = Vec::with_capacity(wanted.len());
+        for (pseudonym, user) in wanted {
+            let known: Option<Vec<u8>> =
+                sqlx::query_scalar("SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2")
+                    .bind(TENANT)
+                    .bind(&pseudonym.0)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+            let sealed = if let Some(sealed) = known {
+                sealed
+            } else {
+                let sealed = sealer.new_person(user)?;
+                sqlx::query("INSERT INTO people (tenant, user_id, sealed) VALUES ($1, $2, $3)")
+                    .bind(TENANT)
+                    .bind(&pseudonym.0)
+                    .bind(&sealed)
+                    .execute(&mut **tx)
+                    .await?;
+                sealed
+            };
+            people.push((pseudonym.0.clone(), sealed));
+        }
+        Ok(people)
+    }
+
     /// Inserts what is not there yet: how many events that were, and the place of the last.
-    pub(super) async fn insert(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
+    pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
+        let inserted = Self::insert_in(&mut tx, rows).await?;
+        tx.commit().await?;
+        Ok(inserted)
+    }
+
+    /// The same, in a transaction.
+    pub(super) async fn insert_in(
+        tx: &mut Transaction<'static, Sqlite>,
+        rows: &[NewRow<'_>],
+    ) -> Result<(u64, Option<i64>)> {
         let (mut accepted, mut newest) = (0, None);
-        for chunk in events.chunks(CHUNK) {
+        for chunk in rows.chunks(CHUNK) {
             let mut query = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position) ",
             );
-            query.push_values(chunk, |mut row, event| {
-                row.push_bind(TENANT)
-                    .push_bind(event.user_id.as_str())
-                    .push_bind(event.item_id.as_str())
-                    .push_bind(event.kind.as_str())
-                    .push_bind(event.value)
-                    .push_bind(micros(event.at))
-                    .push_bind(event.event_id.as_ref().map(|id| id.as_str()))
-                    .push_bind(event.recommendation_id.as_ref().map(|id| id.as_str()))
-                    .push_bind(event.position);
+            query.push_values(chunk, |mut values, row| {
+                values
+                    .push_bind(TENANT)
+                    .push_bind(&*row.user_id)
+                    .push_bind(&*row.item_id)
+                    .push_bind(row.kind)
+                    .push_bind(row.value)
+                    .push_bind(row.at)
+                    .push_bind(row.event_id.as_deref())
+                    .push_bind(row.recommendation_id)
+                    .push_bind(row.position);
             });
             query.push(" ON CONFLICT DO NOTHING");
             // A full chunk is always the same statement and stays prepared.
-            let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut *tx).await?;
+            let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut **tx).await?;
             if inserted.rows_affected() > 0 {
                 accepted += inserted.rows_affected();
                 newest = Some(inserted.last_insert_rowid());
             }
         }
-        tx.commit().await?;
         Ok((accepted, newest))
     }
 
     /// Multi-row inserts are the fastest way that SQLite has.
-    pub(super) async fn load(&self, events: &[Event]) -> Result<(u64, Option<i64>)> {
-        self.insert(events).await
+    pub(super) async fn load(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
+        self.insert(rows).await
+    }
+
+    pub(super) async fn load_in(
+        tx: &mut Transaction<'static, Sqlite>,
+        rows: &[NewRow<'_>],
+    ) -> Result<(u64, Option<i64>)> {
+        Self::insert_in(tx, rows).await
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
-        let rows: Vec<(String, String, Option<f64>, i64, i64)> = sqlx::query_as(
-            "SELECT item_id, kind, value, at, sequence FROM events
-             WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'",
+    pub(super) async fn interactions(&self, user: &UserId, sealer: Option<&Sealer>) -> Result<Vec<Row>> {
+        let pseudonym = sealer.map(|sealer| sealer.pseudonym(user));
+        let rows = sqlx::query(
+            "SELECT item_id, kind, value, at, sequence,
+                (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2) AS sealed
+             FROM events WHERE tenant = $1 AND user_id = $2 AND kind NOT IN ('impression', 'sealed impression')",
         )
         .bind(TENANT)
-        .bind(user.as_str())
+        .bind(pseudonym.as_ref().map_or(user.as_str(), |pseudonym| &pseudonym.0))
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(row).collect()
+        let person = match (sealer, &pseudonym, rows.first()) {
+            (Some(sealer), Some(pseudonym), Some(row)) => {
+                Some(sealer.person(pseudonym, &row.try_get::<Vec<u8>, _>("sealed")?)?)
+            }
+            _ => None,
+        };
+        let read = |row: &SqliteRow| {
+            let numbers = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+            Row::read(person.as_ref(), (row.try_get(0)?, row.try_get(1)?, numbers.0, numbers.1, numbers.2))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order and stops
     /// at the first person too many.
-    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
-        let mut people: Vec<(String, Vec<Row>)> = Vec::new();
+    pub(super) async fn interactions_by_user(
+        &self,
+        after: &str,
+        limit: u32,
+        sealer: Option<&Sealer>,
+    ) -> Result<Vec<(UserId, Vec<Row>)>> {
+        type Raw = (String, String, Option<f64>, i64, i64);
+        let mut people: Vec<(String, Vec<Raw>)> = Vec::new();
         let mut rows = sqlx::query_as::<_, (String, String, String, Option<f64>, i64, i64)>(
             "SELECT user_id, item_id, kind, value, at, sequence FROM events
-             WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' ORDER BY user_id",
+             WHERE tenant = $1 AND user_id > $2 AND kind NOT IN ('impression', 'sealed impression') ORDER BY user_id",
         )
         .bind(TENANT)
         .bind(after)
         .fetch(&self.pool);
         while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
-            let row = row((item_id, kind, value, at, sequence))?;
+            let row = (item_id, kind, value, at, sequence);
             let enough = people.len() == limit as usize;
             match people.last_mut() {
                 Some((last, rows)) if *last == user => rows.push(row),
@@ -156,12 +238,46 @@ impl SqliteStore {
                 _ => people.push((user, vec![row])),
             }
         }
-        Ok(people)
+        drop(rows);
+        let mut read = Vec::with_capacity(people.len());
+        for (user, raw) in people {
+            let person = match sealer {
+                None => None,
+                Some(sealer) => {
+                    let sealed: Option<Vec<u8>> =
+                        sqlx::query_scalar("SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2")
+                            .bind(TENANT)
+                            .bind(&user)
+                            .fetch_optional(&self.pool)
+                            .await?;
+                    // Who was erased meanwhile is left out.
+                    let Some(sealed) = sealed else { continue };
+                    Some(sealer.person(&Pseudonym(user.clone()), &sealed)?)
+                }
+            };
+            let row = |(item, kind, value, at, sequence): &Raw| {
+                Row::read(person.as_ref(), (item, kind, *value, *at, *sequence))
+            };
+            let rows = raw.iter().map(row).collect::<Result<_>>()?;
+            read.push((person.map_or_else(|| id(user), |person| Ok(person.user_id))?, rows));
+        }
+        Ok(read)
     }
-}
 
-fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
-    Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
+    /// After an erasure: moves the pages that hold nothing of the person any more from the log of writes into the file, and empties the log.
+    /// Readers who are at it are not waited for; the next erasure or the next checkpoint does it then.
+    pub(super) async fn overwrite_erased(&self) {
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await {
+            tracing::debug!(%error, "the write-ahead log could not be emptied yet");
+        }
+    }
+
+    /// Writes the whole file anew, so that nothing is left of what rows held before.
+    pub(super) async fn compact(&self) -> Result<()> {
+        sqlx::query("VACUUM").execute(&self.writer).await?;
+        self.overwrite_erased().await;
+        Ok(())
+    }
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
