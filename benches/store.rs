@@ -17,11 +17,13 @@ const EACH: usize = 200;
 
 #[tokio::main]
 async fn main() {
-    measure(&Database::sqlite()).await;
-    measure(&Database::postgres().await).await;
+    measure("sqlite", &Database::sqlite()).await;
+    measure("sqlite, encrypted", &Database::sqlite().encrypted(1)).await;
+    measure("postgres", &Database::postgres().await).await;
+    measure("postgres, encrypted", &Database::postgres().await.encrypted(1)).await;
 }
 
-async fn measure(database: &Database) {
+async fn measure(name: &str, database: &Database) {
     let store = database.store().await;
     let events: Vec<Event> = (0..PEOPLE * EACH)
         .map(|n| Event {
@@ -40,17 +42,17 @@ async fn measure(database: &Database) {
         store.load_events(chunk).await.unwrap();
     }
     let rate = |count: usize, started: Instant| count as f64 / started.elapsed().as_secs_f64();
-    println!("{}: load {:.0} events/s", store.kind(), rate(events.len(), started));
+    println!("{name}: load {:.0} events/s", rate(events.len(), started));
     let started = Instant::now();
     store.load_events(&events[..100_000]).await.unwrap();
-    println!("{}: load again {:.0} events/s", store.kind(), rate(100_000, started));
+    println!("{name}: load again {:.0} events/s", rate(100_000, started));
 
     for round in ["first", "second"] {
         let started = Instant::now();
         for n in 0..1_000 {
             assert_eq!(store.history(&user(&format!("u{}", n * 37 % PEOPLE))).await.unwrap().len(), EACH);
         }
-        println!("{}: history of {EACH}, {round} round: {:.0} us", store.kind(), 1e6 / rate(1_000, started));
+        println!("{name}: history of {EACH}, {round} round: {:.0} us", 1e6 / rate(1_000, started));
     }
     let started = Instant::now();
     let (mut after, mut people): (Option<UserId>, usize) = (None, 0);
@@ -61,15 +63,15 @@ async fn measure(database: &Database) {
         people += page.len();
     }
     assert_eq!(people, PEOPLE);
-    println!("{}: histories {:.0} events/s", store.kind(), rate(events.len(), started));
+    println!("{name}: histories {:.0} events/s", rate(events.len(), started));
     let started = Instant::now();
     for n in 0..500 {
         store.append_events(&[event(Some(&format!("x{n}")), "u1", "a", n)]).await.unwrap();
     }
-    println!("{}: append of one {:.0} us", store.kind(), 1e6 / rate(500, started));
+    println!("{name}: append of one {:.0} us", 1e6 / rate(500, started));
     let started = Instant::now();
     for _ in 0..500 {
         store.watermark().await.unwrap();
     }
-    println!("{}: watermark {:.0} us", store.kind(), 1e6 / rate(500, started));
+    println!("{name}: watermark {:.0} us", 1e6 / rate(500, started));
 }

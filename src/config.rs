@@ -12,8 +12,10 @@ use crate::domain::Domain;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::large_model::LargeModelSettings;
 
+mod encryption;
 mod layers;
 
+pub use encryption::{Encryption, KeySource};
 pub use layers::environment;
 
 /// The documented default configuration.
@@ -37,6 +39,7 @@ pub struct Config {
     pub log: Log,
     pub database: Database,
     pub auth: Auth,
+    pub encryption: Encryption,
     pub demo: Demo,
     pub recommend: Recommend,
     pub interactions: InteractionSettings,
@@ -174,6 +177,7 @@ impl Config {
                 self.server.tls_certificate.as_os_str().is_empty() == self.server.tls_key.as_os_str().is_empty(),
                 "server: tls_certificate and tls_key go together",
             ),
+            (self.encryption.is_clear(), "encryption: one of master_key, master_key_file and master_key_command"),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
             (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
@@ -356,10 +360,16 @@ mod tests {
             ("postgres://h/d", "postgres://h/d"),
             ("secret", "***"),
         ] {
-            let config = load(&[("MEDLEY_DATABASE_URL", url), ("MEDLEY_AUTH__ADMIN_KEY", key)]).unwrap();
+            let config = load(&[
+                ("MEDLEY_DATABASE_URL", url),
+                ("MEDLEY_AUTH__ADMIN_KEY", key),
+                ("MEDLEY_ENCRYPTION__MASTER_KEY", key),
+            ])
+            .unwrap();
             let described = config.describe();
             assert!(described.contains(&format!("url = \"{shown}\"")), "{described}");
             assert!(described.contains("admin_key = \"***\""), "{described}");
+            assert!(described.contains("master_key = \"***\""), "{described}");
             assert!(!described.contains("secret") && !described.contains(key), "{described}");
         }
     }

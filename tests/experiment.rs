@@ -25,7 +25,8 @@ impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("medley.db").display());
-        let options = Options { url, max_connections: 2, acquire_timeout: std::time::Duration::from_secs(10) };
+        let options =
+            Options { url, max_connections: 2, acquire_timeout: std::time::Duration::from_secs(10), master_key: None };
         let store = store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
         Self { folder, store }

@@ -26,7 +26,8 @@ impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("medley.db").display());
-        let options = store::Options { url, max_connections: 2, acquire_timeout: Duration::from_secs(5) };
+        let options =
+            store::Options { url, max_connections: 2, acquire_timeout: Duration::from_secs(5), master_key: None };
         let store = store::open(&options).await.unwrap();
         store.migrate().await.unwrap();
         let config = Config::load(&Overrides::default(), []).unwrap();

@@ -125,7 +125,12 @@ fn mean(
 async fn service(folder: &Path, count: usize) {
     let config = config(folder);
     std::fs::create_dir_all(folder).expect("a folder");
-    let options = Options { url: config.database_url(), max_connections: 2, acquire_timeout: Duration::from_secs(20) };
+    let options = Options {
+        url: config.database_url(),
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(20),
+        master_key: None,
+    };
     let store: Arc<dyn Store> = store::open(&options).await.expect("a database");
     store.migrate().await.expect("tables");
     let items = synthetic::items(count);

@@ -1,8 +1,10 @@
 //! The commands, one file each; the only place where parts are put together.
 
 mod bench;
+mod compact;
 mod config;
 mod demo;
+mod encryption;
 mod evaluate;
 mod export;
 mod health;
@@ -62,8 +64,12 @@ enum Command {
     Bench(bench::BenchArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Encryption(encryption::EncryptionCommand),
     /// Bring the database up to date (serving does so by itself).
     Migrate,
+    /// Write behaviour anew in the database, so that nothing of people who were erased is left in its files. Writers wait.
+    Compact,
     Export(export::ExportArgs),
     /// Print the OpenAPI description of the service.
     Openapi,
@@ -88,15 +94,17 @@ impl Context {
                 std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
             }
             let max_connections = config.database.max_connections;
-            let options = store::Options { url: config.database_url(), max_connections, acquire_timeout };
+            let master_key = encryption::master_key(&config.encryption)?.map(Arc::new);
+            let options = store::Options { url: config.database_url(), max_connections, acquire_timeout, master_key };
             Ok(store::open(&options).await?)
         }
     }
 
-    /// Opens the store and brings its schema up to date.
+    /// Opens the store, brings its schema up to date, and makes sure that its behaviour can be read.
     async fn open_store(&self) -> Result<Arc<dyn Store>> {
         let store = self.connect(Duration::from_secs(10)).await?;
         store.migrate().await?;
+        store.unlock().await?;
         Ok(store)
     }
 }
@@ -137,7 +145,9 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Evaluate(arguments) => evaluate::run(&context, &arguments).await,
             Command::Bench(arguments) => bench::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
+            Command::Encryption(command) => encryption::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
+            Command::Compact => compact::run(&context).await,
             Command::Export(arguments) => export::run(&context, &arguments).await,
             Command::Openapi => openapi::run(&context),
             Command::Config => config::run(&context),

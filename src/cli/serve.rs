@@ -58,12 +58,19 @@ pub async fn run(context: &Context, arguments: &ServeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Brings the schema up to date and loads the demo; false when the database has not answered in time.
+/// Brings the schema up to date, makes sure that behaviour can be read, and loads the demo; false when the database has not answered in time.
 async fn prepare(config: &Config, store: &Arc<dyn Store>, with_demo: bool, patience: Option<Duration>) -> Result<bool> {
     let start = Instant::now();
     loop {
-        match store.migrate().await {
-            Ok(()) => break,
+        let ready = async {
+            store.migrate().await?;
+            store.unlock().await
+        };
+        match ready.await {
+            Ok(is_encrypted) => {
+                tracing::info!(is_encrypted, "the database is up to date");
+                break;
+            }
             Err(StoreError::Unavailable(reason)) if store.kind() != "sqlite" => {
                 if patience.is_some_and(|patience| start.elapsed() > patience) {
                     return Ok(false);

@@ -7,14 +7,14 @@ use sqlx::Row as _;
 
 use super::people::{People as _, opened, pseudonyms};
 use super::sealing::{Person, Pseudonym, Sealer, sealed_kind};
-use super::shared::{TENANT, id, micros, timestamp, unreadable};
+use super::shared::{Lock, TENANT, id, micros, timestamp, unreadable};
 use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 
 /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
 /// Places are given out before commit, so on Postgres a smaller one may still become visible; but an event that was
 /// acknowledged is visible, and a watermark promises no more than that. (`sequence > 0` makes SQLite go along the log.)
-const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
+pub(super) const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
     SELECT (SELECT sequence FROM events WHERE tenant = $1 AND sequence > 0 ORDER BY sequence DESC LIMIT 1) AS place
     UNION ALL SELECT sequence FROM erased WHERE tenant = $1) AS places";
 
@@ -25,23 +25,6 @@ pub(super) struct Row {
     pub value: Option<f64>,
     pub at: i64,
     pub sequence: i64,
-}
-
-impl Row {
-    /// Reads a row that is stored as it is, or sealed under the key of `person`.
-    pub(super) fn read(
-        person: Option<&Person>,
-        (item_id, kind, value, at, sequence): (&str, &str, Option<f64>, i64, i64),
-    ) -> Result<Self> {
-        match person {
-            None => Ok(Self { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence }),
-            Some(person) => {
-                let event = person.open(item_id)?;
-                let (kind, value, at) = (event.kind, event.value, micros(event.at));
-                Ok(Self { item_id: event.item_id.into(), kind, value, at, sequence })
-            }
-        }
-    }
 }
 
 /// An event as it is written.
@@ -85,7 +68,7 @@ impl<'a> NewRow<'a> {
     }
 }
 
-fn kind_of(text: &str) -> Result<InteractionKind> {
+pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
     text.parse().map_err(|_| unreadable("type of interaction"))
 }
 
@@ -188,15 +171,22 @@ impl BehaviourStore {
     }
 
     async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
-        summed(self.interactions(user, self.sealer().await?).await?)
+        summed(match self.sealer().await? {
+            None => self.interactions(user).await?,
+            Some(sealer) => self.sealed_interactions(sealer, user).await?,
+        })
     }
 
     async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>> {
         let sealer = self.sealer().await?;
         // No id is empty, so all come after the empty text.
         let after = after.map_or_else(String::new, |user| stored_id(sealer, user));
-        let people = self.interactions_by_user(&after, limit, sealer).await?;
-        people.into_iter().map(|(user, rows)| Ok((user, summed(rows)?))).collect()
+        if let Some(sealer) = sealer {
+            let people = self.sealed_interactions_by_user(sealer, &after, limit).await?;
+            return people.into_iter().map(|(user, rows)| Ok((user, summed(rows)?))).collect();
+        }
+        let people = self.interactions_by_user(&after, limit).await?;
+        people.into_iter().map(|(user, rows)| Ok((id(user)?, summed(rows)?))).collect()
     }
 
     async fn watermark(&self) -> Result<i64> {
@@ -250,18 +240,23 @@ impl BehaviourStore {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        let read = |row| {
-            let Some(sealer) = sealer else { return logged(row, None) };
-            let pseudonym = Pseudonym(row.try_get("user_id")?);
-            logged(row, Some(&sealer.person(&pseudonym, &row.try_get::<Vec<u8>, _>("sealed")?)?))
-        };
-        rows.iter().map(read).collect()
+        let mut events = Vec::with_capacity(rows.len());
+        for row in &rows {
+            events.push(match sealer {
+                None => logged(row, None)?,
+                Some(sealer) => {
+                    let pseudonym = Pseudonym(row.try_get("user_id")?);
+                    logged(row, Some(&sealer.person(&pseudonym, &row.try_get::<Vec<u8>, _>("sealed")?)?))?
+                }
+            });
+        }
+        Ok(events)
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<Erasure> {
         let user = stored_id(self.sealer().await?, user);
         let mut tx = self.begin().await?;
-        // The key first: who is writing events of this person holds it until they are there to be deleted.
+        self.lock(&mut tx, Lock::People).await?;
         sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
             .bind(TENANT)
             .bind(&user)
@@ -294,12 +289,22 @@ impl BehaviourStore {
         }
         let sealer = self.sealer().await?;
         let mut tx = self.begin().await?;
+        self.lock(&mut tx, Lock::People).await?;
         if let Some(sealer) = sealer {
             let wanted = pseudonyms(sealer, [from, into].into_iter());
             let people = opened(sealer, self.hold_people(&mut tx, sealer, &wanted).await?)?;
-            let person = |user| people.get(&sealer.pseudonym(user).0).ok_or_else(|| unreadable("person"));
+            let person = |user| people.get(user).ok_or_else(|| unreadable("person"));
             let (old, new) = (person(from)?, person(into)?);
-            let rows = sqlx::query(SEALED_EVENTS).bind(TENANT).bind(&old.pseudonym.0).fetch_all(&mut *tx).await?;
+            sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
+                .bind(TENANT)
+                .bind(&old.pseudonym.0)
+                .execute(&mut *tx)
+                .await?;
+            let rows = sqlx::query("SELECT sequence, item_id FROM events WHERE tenant = $1 AND user_id = $2")
+                .bind(TENANT)
+                .bind(&old.pseudonym.0)
+                .fetch_all(&mut *tx)
+                .await?;
             for row in &rows {
                 let stored = logged(row, Some(old))?;
                 let event = Event { user_id: into.clone(), ..stored.event };
@@ -311,11 +316,6 @@ impl BehaviourStore {
                     .execute(&mut *tx)
                     .await?;
             }
-            sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
-                .bind(TENANT)
-                .bind(&old.pseudonym.0)
-                .execute(&mut *tx)
-                .await?;
             tx.commit().await?;
             return Ok(rows.len() as u64);
         }

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 
 pub use sealing::MasterKey;
 
+use people::People;
+
 use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
 
 #[macro_use]
@@ -297,13 +299,17 @@ pub trait EvaluationStore: Send + Sync {
 }
 
 #[async_trait]
-pub trait Store: CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore {
+pub trait Store:
+    CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore
+{
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
     /// Brings the schema up to date, under a lock, so that several processes may try at once.
     async fn migrate(&self) -> Result<()>;
     /// Whether it answers.
     async fn ping(&self) -> Result<()>;
+    /// Writes behaviour anew, so that no free place of its files holds what was deleted or changed; nobody writes meanwhile.
+    async fn compact(&self) -> Result<()>;
     /// Closes all connections; what was written is kept.
     async fn close(&self);
 }

@@ -1,15 +1,15 @@
 //! The keys of encryption at rest: the tenant's, and everybody's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::behaviour::NewRow;
+use super::behaviour::{NewRow, Row, WATERMARK};
 use super::sealing::{MasterKey, Person, Pseudonym, Sealer};
-use super::shared::TENANT;
-use super::{BehaviourStore as _, EncryptionStore, Result, StoreError};
+use super::shared::{TENANT, unreadable};
+use super::{Result, Store as _, StoreError};
 use crate::domain::{Event, UserId};
 
 /// So many events are encrypted at once.
@@ -35,28 +35,51 @@ pub(super) trait People {
     async fn sealer(&self) -> Result<Option<&Sealer>>;
     /// Inserts events, each sealed under the key of its person: how many were new, and the place of the last.
     async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], bulk: bool) -> Result<(u64, Option<i64>)>;
+    /// What one person did, impressions left out.
+    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<Vec<Row>>;
+    /// The same for the `limit` people whose pseudonyms come after this one, in the order of their pseudonyms.
+    async fn sealed_interactions_by_user(
+        &self,
+        sealer: &Sealer,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(UserId, Vec<Row>)>>;
 }
 
-/// The people of these events, by pseudonym: in order, so that two batches never wait for each other.
+/// These people by their pseudonyms, each once.
 pub(super) fn pseudonyms<'a>(
     sealer: &Sealer,
     users: impl Iterator<Item = &'a UserId>,
 ) -> BTreeMap<Pseudonym, &'a UserId> {
-    users.map(|user| (sealer.pseudonym(user), user)).collect()
+    let users: HashSet<&UserId> = users.collect();
+    users.into_iter().map(|user| (sealer.pseudonym(user), user)).collect()
 }
 
-/// Opens people as they stand in the database, by pseudonym.
-pub(super) fn opened(sealer: &Sealer, stored: Vec<(String, Vec<u8>)>) -> Result<BTreeMap<String, Person>> {
+/// Opens people as they stand in the database.
+pub(super) fn opened(sealer: &Sealer, stored: Vec<(String, Vec<u8>)>) -> Result<HashMap<UserId, Person>> {
     let open = |(pseudonym, sealed): (String, Vec<u8>)| {
-        let pseudonym = Pseudonym(pseudonym);
-        Ok((pseudonym.0.clone(), sealer.person(&pseudonym, &sealed)?))
+        let person = sealer.person(&Pseudonym(pseudonym), &sealed)?;
+        Ok((person.user_id.clone(), person))
     };
     stored.into_iter().map(open).collect()
 }
 
-/// The person's key is held by the transaction that asked for it: it can be gone only when somebody erased them at this very moment.
-fn erased_meanwhile() -> StoreError {
-    StoreError::Unavailable("a person was erased at the same moment".to_owned())
+/// Opens the events of one person, which the database gives as one text: a row for each event costs more than opening it.
+fn unsealed(sealer: &Sealer, pseudonym: String, sealed: &[u8], texts: &str) -> Result<(UserId, Vec<Row>)> {
+    let person = sealer.person(&Pseudonym(pseudonym), sealed)?;
+    let read = |text: &str| {
+        let (text, sequence) = text.split_once(':').ok_or_else(|| unreadable("event"))?;
+        let (item_id, kind, value, at) = person.open_behaviour(text)?;
+        Ok(Row { item_id, kind, value, at, sequence: sequence.parse().map_err(|_| unreadable("event"))? })
+    };
+    let rows = texts.split(' ').map(read).collect::<Result<_>>()?;
+    Ok((person.user_id, rows))
+}
+
+/// Seals an event under the key of its person, who is among these.
+fn row<'a>(sealer: &Sealer, people: &HashMap<UserId, Person>, event: &Event) -> Result<NewRow<'a>> {
+    let person = people.get(&event.user_id).ok_or_else(|| unreadable("person"))?;
+    NewRow::sealed(sealer, person, event)
 }
 
 for_both_databases! {
@@ -74,24 +97,29 @@ impl People {
                 )),
                 (Some(master), Some(stored)) => master.sealer(TENANT, &stored).map(Some),
                 (Some(master), None) => {
-                    if self.watermark().await? > 0 {
-                        return Err(StoreError::Failed(
-                            "a master key is set, and the behaviour is not encrypted so far: `medley encrypt` does it".to_owned(),
-                        ));
-                    }
                     let mut tx = self.begin().await?;
+                    // Another replica may be at it: whoever is second finds the key of the first.
+                    self.lock_events(&mut tx).await?;
+                    let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM tenant_keys WHERE tenant = $1")
+                        .bind(TENANT)
+                        .fetch_optional(&mut *tx)
+                        .await?;
+                    let watermark: i64 = sqlx::query_scalar(WATERMARK).bind(TENANT).fetch_one(&mut *tx).await?;
+                    let sealed = match stored {
+                        Some(stored) => stored,
+                        None if watermark > 0 => return Err(StoreError::Failed(
+                            "a master key is set, and the behaviour is not encrypted so far: `medley encryption start` does it".to_owned(),
+                        )),
+                        None => master.new_tenant(TENANT)?,
+                    };
+                    let sealer = master.sealer(TENANT, &sealed)?;
                     sqlx::query("INSERT INTO tenant_keys (tenant, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                         .bind(TENANT)
-                        .bind(master.new_tenant(TENANT)?)
+                        .bind(sealed)
                         .execute(&mut *tx)
                         .await?;
-                    // Another replica may have been first.
-                    let stored: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM tenant_keys WHERE tenant = $1")
-                        .bind(TENANT)
-                        .fetch_one(&mut *tx)
-                        .await?;
                     tx.commit().await?;
-                    master.sealer(TENANT, &stored).map(Some)
+                    Ok(Some(sealer))
                 }
             }
         };
@@ -102,14 +130,45 @@ impl People {
         let mut tx = self.begin().await?;
         let wanted = pseudonyms(sealer, events.iter().map(|event| &event.user_id));
         let people = opened(sealer, self.hold_people(&mut tx, sealer, &wanted).await?)?;
-        let seal = |event: &Event| {
-            let person = people.get(&sealer.pseudonym(&event.user_id).0).ok_or_else(erased_meanwhile)?;
-            NewRow::sealed(sealer, person, event)
-        };
-        let rows = events.iter().map(seal).collect::<Result<Vec<_>>>()?;
+        let rows = events.iter().map(|event| row(sealer, &people, event)).collect::<Result<Vec<_>>>()?;
         let inserted = if bulk { Self::load_in(&mut tx, &rows).await? } else { Self::insert_in(&mut tx, &rows).await? };
         tx.commit().await?;
         Ok(inserted)
+    }
+
+    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<Vec<Row>> {
+        let Pseudonym(pseudonym) = sealer.pseudonym(user);
+        let found: Option<(Vec<u8>, String)> = sqlx::query_as(
+            "SELECT (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2), string_agg(item_id || ':' || sequence, ' ')
+             FROM events WHERE tenant = $1 AND user_id = $2 AND kind = 'sealed' HAVING count(*) > 0",
+        )
+        .bind(TENANT)
+        .bind(&pseudonym)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((sealed, texts)) = found else { return Ok(Vec::new()) };
+        Ok(unsealed(sealer, pseudonym, &sealed, &texts)?.1)
+    }
+
+    async fn sealed_interactions_by_user(
+        &self,
+        sealer: &Sealer,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(UserId, Vec<Row>)>> {
+        let mut connection = self.reading_in_order().await?;
+        let people: Vec<(String, Vec<u8>, String)> = sqlx::query_as(
+            "SELECT user_id, (SELECT sealed FROM people WHERE people.tenant = $1 AND people.user_id = events.user_id),
+                string_agg(item_id || ':' || sequence, ' ')
+             FROM events WHERE tenant = $1 AND user_id > $2 AND kind = 'sealed' GROUP BY user_id ORDER BY user_id LIMIT $3",
+        )
+        .bind(TENANT)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *connection)
+        .await?;
+        let read = |(pseudonym, sealed, texts): (String, Vec<u8>, String)| unsealed(sealer, pseudonym, &sealed, &texts);
+        people.into_iter().map(read).collect()
     }
 }
 }
@@ -153,8 +212,7 @@ impl EncryptionStore {
             let wanted = pseudonyms(&sealer, events.iter().map(|stored| &stored.event.user_id));
             let people = opened(&sealer, self.hold_people(&mut tx, &sealer, &wanted).await?)?;
             for stored in &events {
-                let person = people.get(&sealer.pseudonym(&stored.event.user_id).0).ok_or_else(erased_meanwhile)?;
-                let row = NewRow::sealed(&sealer, person, &stored.event)?;
+                let row = row(&sealer, &people, &stored.event)?;
                 sqlx::query(
                     "UPDATE events SET user_id = $3, item_id = $4, kind = $5, value = NULL, at = $6, event_id = $7,
                      recommendation_id = NULL, position = NULL WHERE tenant = $1 AND sequence = $2",

@@ -1,18 +1,18 @@
 //! The store on Postgres: for production, and for several replicas on one database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Row as _, Transaction};
 
-use super::behaviour::{NewRow, Row};
+use super::behaviour::{NewRow, Row, kind_of};
 use super::people::Vault;
-use super::sealing::{Person, Pseudonym, Sealer};
-use super::shared::{Lock, TENANT, id};
+use super::sealing::{Pseudonym, Sealer};
+use super::shared::{Lock, TENANT};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::UserId;
 
@@ -35,6 +35,19 @@ pub struct PostgresStore {
 /// Lists of equal length, one entry an event, in one row: a row for each event costs two to three times as much. Item ids and
 /// kinds are one text each, parted by tabs (they hold no control characters): arrays of text cost half as much again.
 type Lists = (String, String, Vec<Option<f64>>, Vec<i64>, Vec<i64>);
+
+/// The same, of one among several people.
+struct ByUser {
+    user_id: String,
+    lists: Lists,
+}
+
+impl FromRow<'_, PgRow> for ByUser {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let lists = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?);
+        Ok(Self { user_id: row.try_get(0)?, lists })
+    }
+}
 
 impl PostgresStore {
     /// Prepares a pool that connects when it is asked.
@@ -83,7 +96,8 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The keys of these people, those made that are not there yet. Nobody can be erased before the transaction has ended.
+    /// The keys of these people, those made that are not there yet. Nobody is erased or merged before the transaction has ended: who does
+    /// either has [`Lock::People`], and this shares it with all other writers.
     #[allow(clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn hold_people(
         &self,
@@ -91,16 +105,20 @@ impl PostgresStore {
         sealer: &Sealer,
         wanted: &BTreeMap<Pseudonym, &UserId>,
     ) -> Result<Vec<(String, Vec<u8>)>> {
-        const HOLD: &str =
-            "SELECT user_id, sealed FROM people WHERE tenant = $1 AND user_id = ANY($2) ORDER BY user_id FOR KEY SHARE";
+        const READ: &str = "SELECT user_id, sealed FROM people WHERE tenant = $1 AND user_id = ANY($2)";
+        sqlx::query("SELECT pg_advisory_xact_lock_shared($1, $2)")
+            .bind(LOCK_SPACE)
+            .bind(Lock::People as i32)
+            .execute(&mut **tx)
+            .await?;
         let names: Vec<&str> = wanted.keys().map(|pseudonym| pseudonym.0.as_str()).collect();
-        let known: Vec<(String, Vec<u8>)> =
-            sqlx::query_as(HOLD).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?;
+        let known: Vec<(String, Vec<u8>)> = sqlx::query_as(READ).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?;
         if known.len() == wanted.len() {
             return Ok(known);
         }
+        let found: HashSet<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
         let mut missing = wanted.clone();
-        missing.retain(|pseudonym, _| known.binary_search_by(|(name, _)| name.cmp(&pseudonym.0)).is_err());
+        missing.retain(|pseudonym, _| !found.contains(pseudonym.0.as_str()));
         let keys = missing.values().map(|user| sealer.new_person(user)).collect::<Result<Vec<_>>>()?;
         sqlx::query(
             "INSERT INTO people (tenant, user_id, sealed) SELECT $1, * FROM unnest($2::text[], $3::bytea[]) ON CONFLICT DO NOTHING",
@@ -111,7 +129,7 @@ impl PostgresStore {
         .execute(&mut **tx)
         .await?;
         // Others may have made some of them at the same time.
-        Ok(sqlx::query_as(HOLD).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?)
+        Ok(sqlx::query_as(READ).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?)
     }
 
     /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
@@ -188,96 +206,59 @@ impl PostgresStore {
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId, sealer: Option<&Sealer>) -> Result<Vec<Row>> {
-        let pseudonym = sealer.map(|sealer| sealer.pseudonym(user));
-        let found: Option<(Option<Vec<u8>>, Lists)> = sqlx::query(
-            "SELECT (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2),
-                string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
-             FROM events WHERE tenant = $1 AND user_id = $2 AND kind NOT IN ('impression', 'sealed impression')
-             HAVING count(*) > 0",
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
+        let lists: Option<Lists> = sqlx::query_as(
+            "SELECT string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
+             FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression' HAVING count(*) > 0",
         )
         .bind(TENANT)
-        .bind(pseudonym.as_ref().map_or(user.as_str(), |pseudonym| &pseudonym.0))
-        .try_map(|row: PgRow| Ok((row.try_get(0)?, lists(&row)?)))
+        .bind(user.as_str())
         .fetch_optional(&self.pool)
         .await?;
-        let Some((sealed, lists)) = found else { return Ok(Vec::new()) };
-        let person = match (sealer, &pseudonym) {
-            (Some(sealer), Some(pseudonym)) => Some(sealer.person(pseudonym, &sealed.unwrap_or_default())?),
-            _ => None,
-        };
-        rows(&lists, person.as_ref())
+        lists.as_ref().map_or(Ok(Vec::new()), rows)
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id.
-    pub(super) async fn interactions_by_user(
-        &self,
-        after: &str,
-        limit: u32,
-        sealer: Option<&Sealer>,
-    ) -> Result<Vec<(UserId, Vec<Row>)>> {
-        let mut tx = self.begin().await?;
-        // The index has the order that is asked for. Before the first ANALYZE, Postgres would rather sort everybody's
-        // behaviour anew for every page.
-        sqlx::query("SET LOCAL enable_sort = off").execute(&mut *tx).await?;
-        let people: Vec<(String, Lists)> = sqlx::query(
+    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
+        let mut tx = self.reading_in_order().await?;
+        let people: Vec<ByUser> = sqlx::query_as(
             "SELECT user_id,
                 string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
-             FROM events WHERE tenant = $1 AND user_id > $2 AND kind NOT IN ('impression', 'sealed impression')
+             FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression'
              GROUP BY user_id ORDER BY user_id LIMIT $3",
         )
         .bind(TENANT)
         .bind(after)
         .bind(i64::from(limit))
-        .try_map(|row: PgRow| Ok((row.try_get(0)?, lists(&row)?)))
         .fetch_all(&mut *tx)
         .await?;
-        let Some(sealer) = sealer else {
-            tx.rollback().await?;
-            return people.into_iter().map(|(user, lists)| Ok((id(user)?, rows(&lists, None)?))).collect();
-        };
-        let names: Vec<&str> = people.iter().map(|(name, _)| name.as_str()).collect();
-        let keys: Vec<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT user_id, sealed FROM people WHERE tenant = $1 AND user_id = ANY($2)")
-                .bind(TENANT)
-                .bind(names)
-                .fetch_all(&mut *tx)
-                .await?;
         tx.rollback().await?;
-        let mut keys: HashMap<String, Vec<u8>> = keys.into_iter().collect();
-        let read = |(name, lists): (String, Lists)| {
-            // Who was erased meanwhile is left out.
-            let sealed = keys.remove(&name)?;
-            let person = sealer.person(&Pseudonym(name), &sealed);
-            Some(person.and_then(|person| Ok((person.user_id.clone(), rows(&lists, Some(&person))?))))
-        };
-        people.into_iter().filter_map(read).collect()
+        people.into_iter().map(|person| Ok((person.user_id, rows(&person.lists)?))).collect()
+    }
+
+    /// A connection on which people are read in the order of the index, which is the one that is asked for. Before the first ANALYZE, Postgres
+    /// would rather sort everybody's behaviour anew for every page.
+    pub(super) async fn reading_in_order(&self) -> Result<Transaction<'static, Postgres>> {
+        let mut tx = self.begin().await?;
+        sqlx::query("SET LOCAL enable_sort = off").execute(&mut *tx).await?;
+        Ok(tx)
     }
 
     /// Nothing to do: what is deleted stays in dead rows until the server's own vacuum, and in its log of writes until that is recycled. Sealed
     /// behaviour is of no use to anybody there.
     #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn overwrite_erased(&self) {}
-
-    /// Writes the table anew, so that nothing is left of what rows held before.
-    pub(super) async fn compact(&self) -> Result<()> {
-        sqlx::query("VACUUM FULL events").execute(&self.pool).await?;
-        Ok(())
-    }
 }
 
-/// The lists of a row, from its second column on.
-fn lists(row: &PgRow) -> sqlx::Result<Lists> {
-    Ok((row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?))
-}
-
-fn rows((items, kinds, values, ats, sequences): &Lists, person: Option<&Person>) -> Result<Vec<Row>> {
+fn rows((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
     let (items, kinds) = (items.split('\t'), kinds.split('\t'));
     let numbers = values.iter().zip(ats).zip(sequences);
     items
         .zip(kinds)
         .zip(numbers)
-        .map(|((item_id, kind), ((&value, &at), &sequence))| Row::read(person, (item_id, kind, value, at, sequence)))
+        .map(|((item_id, kind), ((&value, &at), &sequence))| {
+            Ok(Row { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence })
+        })
         .collect()
 }
 
@@ -339,6 +320,11 @@ impl Store for PostgresStore {
 
     async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn compact(&self) -> Result<()> {
+        sqlx::query("VACUUM FULL events, people").execute(&self.pool).await?;
         Ok(())
     }
 

@@ -13,13 +13,14 @@ use hmac::{Hmac, Mac as _};
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
+use super::shared::{micros, timestamp, unreadable};
 use super::{Result, StoreError};
 use crate::domain::{Event, InteractionKind, UserId};
 
 const KEY: usize = 32;
 const NONCE: usize = 12;
-/// So many bytes of an HMAC are a pseudonym: 192 bits, which no two of any number of people share.
-const PSEUDONYM: usize = 24;
+/// So many bytes of an HMAC are a pseudonym: with 128 bits, ten thousand million of them share one with a chance below one in 10^18.
+const PSEUDONYM: usize = 16;
 
 /// The kinds that sealed events have in the database: impressions stay apart, as no history reads them.
 const SEALED: &str = "sealed";
@@ -62,7 +63,8 @@ impl MasterKey {
     }
 
     fn open_tenant(&self, tenant: &str, sealed: &[u8]) -> Result<SecretBox<[u8; KEY]>> {
-        let wrong = || StoreError::Failed("the master key is not the one that this store was encrypted with".to_owned());
+        let wrong =
+            || StoreError::Failed("the master key is not the one that this store was encrypted with".to_owned());
         let bytes = open(&cipher(self.0.expose_secret()), tenant, sealed).ok_or_else(wrong)?;
         Ok(SecretBox::new(Box::new(bytes.try_into().map_err(|_| wrong())?)))
     }
@@ -70,7 +72,7 @@ impl MasterKey {
 
 /// Seals and opens the behaviour of one tenant.
 pub(super) struct Sealer {
-    pseudonyms: SecretBox<[u8; KEY]>,
+    pseudonyms: Hmac<Sha256>,
     people: Aes256GcmSiv,
 }
 
@@ -87,7 +89,7 @@ impl Sealer {
             key
         };
         Self {
-            pseudonyms: SecretBox::new(Box::new(derived(b"medley pseudonyms"))),
+            pseudonyms: Hmac::new_from_slice(&derived(b"medley pseudonyms")).expect("HMAC takes any key"),
             people: cipher(&derived(b"medley people")),
         }
     }
@@ -98,7 +100,7 @@ impl Sealer {
 
     /// The same for the same text and purpose, and says nothing of the text.
     fn hidden(&self, purpose: &str, text: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.pseudonyms.expose_secret()).expect("HMAC takes any key");
+        let mut mac = self.pseudonyms.clone();
         mac.update(purpose.as_bytes());
         mac.update(&[0]);
         mac.update(text.as_bytes());
@@ -136,47 +138,60 @@ pub(super) struct Person {
     cipher: Aes256GcmSiv,
 }
 
-/// What is sealed of an event: item, kind, the bits of the value, time, event id, recommendation id, position.
-type Content<'a> =
-    (&'a str, &'a str, Option<u64>, jiff::Timestamp, Option<&'a str>, Option<&'a str>, Option<u32>);
-/// The same, read back.
-type OwnContent = (String, String, Option<u64>, jiff::Timestamp, Option<String>, Option<String>, Option<u32>);
-
 impl Person {
-    /// An event of this person, as one text.
+    /// An event of this person, as one text. What is sealed are its fields with tabs between them, which no id holds: item, kind, value,
+    /// microseconds since 1970, event id, recommendation id, position; a field that is not there is empty.
     pub(super) fn seal(&self, event: &Event) -> Result<String> {
-        let content: Content<'_> = (
-            event.item_id.as_str(),
-            event.kind.as_str(),
-            event.value.map(f64::to_bits),
-            event.at,
-            event.event_id.as_ref().map(|id| id.as_str()),
-            event.recommendation_id.as_ref().map(|id| id.as_str()),
-            event.position,
-        );
-        let plain = super::shared::to_json(&content)?;
+        let Event { event_id, user_id: _, item_id, kind, value, at, recommendation_id, position } = event;
+        let value = value.map(|value| format!("{value:?}")).unwrap_or_default();
+        let event_id = event_id.as_ref().map_or("", |id| id.as_str());
+        let recommendation = recommendation_id.as_ref().map_or("", |id| id.as_str());
+        let position = position.map(|position| position.to_string()).unwrap_or_default();
+        let (kind, at) = (kind.as_str(), micros(*at));
+        let plain = format!("{}\t{kind}\t{value}\t{at}\t{event_id}\t{recommendation}\t{position}", item_id.as_str());
         Ok(BASE64.encode(seal(&self.cipher, &self.pseudonym.0, plain.as_bytes())?))
     }
 
     /// Reads such a text.
     pub(super) fn open(&self, text: &str) -> Result<Event> {
         let read = || {
-            let plain = open(&self.cipher, &self.pseudonym.0, &BASE64.decode(text).ok()?)?;
-            let (item, kind, value, at, event_id, recommendation, position): OwnContent =
-                serde_json::from_slice(&plain).ok()?;
+            let plain = self.plain(text)?;
+            let mut fields = plain.split('\t');
+            let (item_id, kind, value, at) = behaviour(&mut fields)?;
+            let mut text = || Some(fields.next()?.to_owned()).filter(|text| !text.is_empty());
             Some(Event {
-                event_id: event_id.map(TryInto::try_into).transpose().ok()?,
+                event_id: text().map(TryInto::try_into).transpose().ok()?,
                 user_id: self.user_id.clone(),
-                item_id: item.try_into().ok()?,
-                kind: kind.parse().ok()?,
-                value: value.map(f64::from_bits),
-                at,
-                recommendation_id: recommendation.map(TryInto::try_into).transpose().ok()?,
-                position,
+                item_id: item_id.to_owned().try_into().ok()?,
+                kind,
+                value,
+                at: timestamp(at).ok()?,
+                recommendation_id: text().map(TryInto::try_into).transpose().ok()?,
+                position: text().map(|text| text.parse()).transpose().ok()?,
             })
         };
         read().ok_or_else(|| unreadable("event"))
     }
+
+    /// Reads of it what a history needs: item, kind, value, and microseconds since 1970.
+    pub(super) fn open_behaviour(&self, text: &str) -> Result<(String, InteractionKind, Option<f64>, i64)> {
+        let read = || {
+            let plain = self.plain(text)?;
+            let (item, kind, value, at) = behaviour(&mut plain.split('\t'))?;
+            Some((item.to_owned(), kind, value, at))
+        };
+        read().ok_or_else(|| unreadable("event"))
+    }
+
+    fn plain(&self, text: &str) -> Option<String> {
+        String::from_utf8(open(&self.cipher, &self.pseudonym.0, &BASE64.decode(text).ok()?)?).ok()
+    }
+}
+
+fn behaviour<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<(&'a str, InteractionKind, Option<f64>, i64)> {
+    let (item, kind, value) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?);
+    let value = if value.is_empty() { None } else { Some(value.parse().ok()?) };
+    Some((item, kind, value, fields.next()?.parse().ok()?))
 }
 
 /// The kind that a sealed event has in the database.
@@ -198,10 +213,6 @@ fn seal(cipher: &Aes256GcmSiv, belongs_to: &str, plain: &[u8]) -> Result<Vec<u8>
 fn open(cipher: &Aes256GcmSiv, belongs_to: &str, sealed: &[u8]) -> Option<Vec<u8>> {
     let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
     cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: belongs_to.as_bytes() }).ok()
-}
-
-fn unreadable(what: &str) -> StoreError {
-    StoreError::Failed(format!("a sealed {what} cannot be read"))
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub(super) enum Lock {
     Catalogue = 1,
     Models = 2,
     Jobs = 3,
+    /// Who is who: to erase or merge somebody.
+    People = 4,
 }
 
 /// A time as it is stored: microseconds since 1970, which is what Postgres resolves as well.

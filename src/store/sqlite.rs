@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::behaviour::{NewRow, Row};
+use super::behaviour::{NewRow, Row, kind_of};
 use super::error::is_busy;
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANT, id};
+use super::shared::{Lock, TENANT};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::UserId;
 
@@ -63,7 +62,10 @@ impl SqliteStore {
         // Connections to a file do not go stale: they need no test and no end.
         let pool = || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let writer = pool().max_connections(1).acquire_timeout(WRITE_TIMEOUT.max(options.acquire_timeout));
-        let writing = connect.clone().pragma("cache_size", "-65536").pragma("journal_size_limit", "67108864")
+        let writing = connect
+            .clone()
+            .pragma("cache_size", "-65536")
+            .pragma("journal_size_limit", "67108864")
             // What is deleted is overwritten: an erased person is not left in the free places of the file.
             .pragma("secure_delete", "on");
         let started = Instant::now();
@@ -188,49 +190,31 @@ impl SqliteStore {
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId, sealer: Option<&Sealer>) -> Result<Vec<Row>> {
-        let pseudonym = sealer.map(|sealer| sealer.pseudonym(user));
-        let rows = sqlx::query(
-            "SELECT item_id, kind, value, at, sequence,
-                (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2) AS sealed
-             FROM events WHERE tenant = $1 AND user_id = $2 AND kind NOT IN ('impression', 'sealed impression')",
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
+        let rows: Vec<(String, String, Option<f64>, i64, i64)> = sqlx::query_as(
+            "SELECT item_id, kind, value, at, sequence FROM events
+             WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'",
         )
         .bind(TENANT)
-        .bind(pseudonym.as_ref().map_or(user.as_str(), |pseudonym| &pseudonym.0))
+        .bind(user.as_str())
         .fetch_all(&self.pool)
         .await?;
-        let person = match (sealer, &pseudonym, rows.first()) {
-            (Some(sealer), Some(pseudonym), Some(row)) => {
-                Some(sealer.person(pseudonym, &row.try_get::<Vec<u8>, _>("sealed")?)?)
-            }
-            _ => None,
-        };
-        let read = |row: &SqliteRow| {
-            let numbers = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-            Row::read(person.as_ref(), (row.try_get(0)?, row.try_get(1)?, numbers.0, numbers.1, numbers.2))
-        };
-        rows.iter().map(read).collect()
+        rows.into_iter().map(row).collect()
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order and stops
     /// at the first person too many.
-    pub(super) async fn interactions_by_user(
-        &self,
-        after: &str,
-        limit: u32,
-        sealer: Option<&Sealer>,
-    ) -> Result<Vec<(UserId, Vec<Row>)>> {
-        type Raw = (String, String, Option<f64>, i64, i64);
-        let mut people: Vec<(String, Vec<Raw>)> = Vec::new();
+    pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
+        let mut people: Vec<(String, Vec<Row>)> = Vec::new();
         let mut rows = sqlx::query_as::<_, (String, String, String, Option<f64>, i64, i64)>(
             "SELECT user_id, item_id, kind, value, at, sequence FROM events
-             WHERE tenant = $1 AND user_id > $2 AND kind NOT IN ('impression', 'sealed impression') ORDER BY user_id",
+             WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' ORDER BY user_id",
         )
         .bind(TENANT)
         .bind(after)
         .fetch(&self.pool);
         while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
-            let row = (item_id, kind, value, at, sequence);
+            let row = row((item_id, kind, value, at, sequence))?;
             let enough = people.len() == limit as usize;
             match people.last_mut() {
                 Some((last, rows)) if *last == user => rows.push(row),
@@ -238,30 +222,12 @@ impl SqliteStore {
                 _ => people.push((user, vec![row])),
             }
         }
-        drop(rows);
-        let mut read = Vec::with_capacity(people.len());
-        for (user, raw) in people {
-            let person = match sealer {
-                None => None,
-                Some(sealer) => {
-                    let sealed: Option<Vec<u8>> =
-                        sqlx::query_scalar("SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2")
-                            .bind(TENANT)
-                            .bind(&user)
-                            .fetch_optional(&self.pool)
-                            .await?;
-                    // Who was erased meanwhile is left out.
-                    let Some(sealed) = sealed else { continue };
-                    Some(sealer.person(&Pseudonym(user.clone()), &sealed)?)
-                }
-            };
-            let row = |(item, kind, value, at, sequence): &Raw| {
-                Row::read(person.as_ref(), (item, kind, *value, *at, *sequence))
-            };
-            let rows = raw.iter().map(row).collect::<Result<_>>()?;
-            read.push((person.map_or_else(|| id(user), |person| Ok(person.user_id))?, rows));
-        }
-        Ok(read)
+        Ok(people)
+    }
+
+    /// A connection on which people are read in the order of the index: they always are.
+    pub(super) async fn reading_in_order(&self) -> Result<PoolConnection<Sqlite>> {
+        Ok(self.pool.acquire().await?)
     }
 
     /// After an erasure: moves the pages that hold nothing of the person any more from the log of writes into the file, and empties the log.
@@ -271,13 +237,10 @@ impl SqliteStore {
             tracing::debug!(%error, "the write-ahead log could not be emptied yet");
         }
     }
+}
 
-    /// Writes the whole file anew, so that nothing is left of what rows held before.
-    pub(super) async fn compact(&self) -> Result<()> {
-        sqlx::query("VACUUM").execute(&self.writer).await?;
-        self.overwrite_erased().await;
-        Ok(())
-    }
+fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
+    Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
@@ -315,6 +278,12 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn compact(&self) -> Result<()> {
+        sqlx::query("VACUUM").execute(&self.writer).await?;
+        self.overwrite_erased().await;
         Ok(())
     }
 

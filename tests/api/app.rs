@@ -80,6 +80,7 @@ impl TestApp {
             url: config.database_url(),
             max_connections: 4,
             acquire_timeout: std::time::Duration::from_secs(5),
+            master_key: None,
         };
         let store = store::open(&options).await.unwrap();
         store.migrate().await.unwrap();

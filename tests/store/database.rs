@@ -5,31 +5,74 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use medley::domain::{Domain, Event, EventId, InteractionKind, Item, ItemId, UserId};
-use medley::store::{self, Options, Store};
+use medley::store::{self, MasterKey, Options, Store};
 
 use crate::support::postgres::{TestDatabase, database};
 
 /// An empty database that is gone at the end of the case.
-pub enum Database {
+pub struct Database {
+    place: Place,
+    master_key: Option<Arc<MasterKey>>,
+}
+
+enum Place {
     Sqlite(tempfile::TempDir),
     Postgres(TestDatabase),
 }
 
+/// A master key of its own for each number.
+pub fn master_key(number: u8) -> MasterKey {
+    MasterKey::parse(&format!("{number:02x}").repeat(32)).unwrap()
+}
+
 impl Database {
     pub fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().unwrap())
+        Self { place: Place::Sqlite(tempfile::tempdir().unwrap()), master_key: None }
     }
 
     pub async fn postgres() -> Self {
-        Self::Postgres(database().await)
+        Self { place: Place::Postgres(database().await), master_key: None }
+    }
+
+    /// From now on, stores are opened with this master key.
+    pub fn encrypted(self, number: u8) -> Self {
+        Self { master_key: Some(Arc::new(master_key(number))), ..self }
+    }
+
+    /// From now on, stores are opened without a master key.
+    pub fn without_key(self) -> Self {
+        Self { master_key: None, ..self }
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.master_key.is_some()
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self.place {
+            Place::Sqlite(_) => "sqlite",
+            Place::Postgres(_) => "postgres",
+        }
     }
 
     pub fn options(&self) -> Options {
-        let url = match self {
-            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("in/a folder/medley.db").display()),
-            Self::Postgres(database) => database.url.clone(),
+        let url = match &self.place {
+            Place::Sqlite(folder) => format!("sqlite://{}", folder.path().join("in/a folder/medley.db").display()),
+            Place::Postgres(database) => database.url.clone(),
         };
-        Options { url, max_connections: 4, acquire_timeout: Duration::from_secs(20) }
+        Options {
+            url,
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(20),
+            master_key: self.master_key.clone(),
+        }
+    }
+
+    /// The bytes of all files of a SQLite database.
+    pub fn bytes(&self) -> Vec<u8> {
+        let Place::Sqlite(folder) = &self.place else { panic!("its files are the server's") };
+        let files = std::fs::read_dir(folder.path().join("in/a folder")).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
     }
 
     /// A store of its own on this database, like that of one replica; not migrated.

@@ -21,9 +21,29 @@ macro_rules! on_both_databases {
     };
 }
 
+/// The same, and both databases encrypted as well.
+macro_rules! on_both_databases_also_encrypted {
+    ($($case:ident),* $(,)?) => {
+        on_both_databases!($($case),*);
+        mod encrypted_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&crate::database::Database::sqlite().encrypted(1)).await;
+            })*
+        }
+        mod encrypted_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&crate::database::Database::postgres().await.encrypted(1)).await;
+            })*
+        }
+    };
+}
+
 mod behaviour;
 mod catalogue;
 mod database;
+mod encryption;
 mod equality;
 mod models_jobs_keys;
 mod opening;

@@ -8,7 +8,11 @@ use tokio::sync::Barrier;
 
 use crate::database::{Database, event, user};
 
-on_both_databases!(eight_replicas_start_at_once, migrating_again_keeps_everything, a_closed_store_is_unavailable);
+on_both_databases_also_encrypted!(
+    eight_replicas_start_at_once,
+    migrating_again_keeps_everything,
+    a_closed_store_is_unavailable,
+);
 
 async fn eight_replicas_start_at_once(database: &Database) {
     // All open at the same moment, and all migrate at the same moment.
@@ -46,8 +50,7 @@ async fn migrating_again_keeps_everything(database: &Database) {
     store.close().await;
     let again = database.store().await;
     assert_eq!(again.history(&user("ann")).await.unwrap().len(), 1);
-    let kind = if matches!(database, Database::Sqlite(_)) { "sqlite" } else { "postgres" };
-    assert_eq!(again.kind(), kind);
+    assert_eq!(again.kind(), database.kind());
 }
 
 async fn a_closed_store_is_unavailable(database: &Database) {
@@ -58,7 +61,7 @@ async fn a_closed_store_is_unavailable(database: &Database) {
 }
 
 fn options(url: &str) -> Options {
-    Options { url: url.to_owned(), max_connections: 2, acquire_timeout: Duration::from_millis(200) }
+    Options { url: url.to_owned(), max_connections: 2, acquire_timeout: Duration::from_millis(200), master_key: None }
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ impl Server {
     /// # Panics
     /// When it has not printed its address within 60 seconds.
     pub fn start(data_dir: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_logged(data_dir, variables, Stdio::inherit())
+    }
+
+    /// The same, with a place for what it logs.
+    ///
+    /// # Panics
+    /// When it has not printed its address within 60 seconds.
+    pub fn start_logged(data_dir: &Path, variables: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_medley"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MEDLEY_")) {
             command.env_remove(name);
@@ -39,6 +47,7 @@ impl Server {
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
