@@ -128,6 +128,8 @@ pub struct Training {
     pub seed: u64,
     pub validation_share: f64,
     pub validation_max_users: usize,
+    pub validation_rounds: usize,
+    pub blend_samples: usize,
     pub keep_versions: usize,
     pub max_memory_mib: u64,
 }
@@ -180,7 +182,10 @@ impl Config {
             (self.encryption.is_clear(), "encryption: one of master_key, master_key_file and master_key_command"),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
             (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
+            ((0.0..1.0).contains(&self.engine.ease_dropout), "engine.ease_dropout: 0 to below 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
+            ((1..=10).contains(&self.training.validation_rounds), "training.validation_rounds: 1 to 10"),
+            ((1..=100).contains(&self.training.blend_samples), "training.blend_samples: 1 to 100"),
             (self.training.keep_versions >= 2, "training.keep_versions: at least 2, to be able to roll back"),
             (
                 self.auth.admin_key.expose_secret().is_empty() || self.auth.admin_key.expose_secret().len() >= 32,

@@ -274,7 +274,7 @@ fn files_of_a_published_split_are_read_in_each_form() {
     let test = write("test.txt", "person-1 film-0010 film-0011\nperson-2 film-0020\n");
     for text in [&lists, &triples] {
         let train = write("train.txt", text);
-        let split = experiment::split_files(&[music(&train)], &[music(&test)], &settings).unwrap();
+        let split = experiment::split_files(&[music(&train)], &[music(&test)], false, &settings).unwrap();
         let experiment = ExperimentSettings {
             training: settings.clone(),
             models: vec!["ease".into()],
@@ -288,7 +288,7 @@ fn files_of_a_published_split_are_read_in_each_form() {
         assert_eq!(report.models.len(), 1);
     }
     let broken = write("broken.txt", "a\tb\t1\na\tb\tmany\n");
-    let Err(error) = experiment::split_files(&[music(&broken)], &[music(&test)], &settings) else {
+    let Err(error) = experiment::split_files(&[music(&broken)], &[music(&test)], false, &settings) else {
         panic!("it is broken")
     };
     assert!(error.to_string().contains("broken.txt:2"), "{error}");

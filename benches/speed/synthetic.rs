@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use medley::domain::{Domain, Event, EventId, InteractionKind, Item, ItemId, UserId};
 use medley::engine::artifact::{FORMAT, Manifest, Metrics, Model};
-use medley::engine::blend::{Blend, DomainBlend, HistorySlice, SliceWeights};
+use medley::engine::blend::{Blend, DomainBlend, HistorySlice, NewItems, SliceWeights};
 use medley::engine::scorers::ITEM_TO_ITEM;
 use medley::engine::scorers::implicit_als::{AlsFactors, AlsSettings};
 use medley::engine::scorers::item_weights::ItemWeights;
@@ -176,6 +176,7 @@ pub fn model(items: &[Item]) -> Model {
     let blend = DomainBlend {
         scales: DomainBlend::UNFITTED_SCALES,
         slices: HistorySlice::ALL.into_iter().map(|name| (name, slice)).collect(),
+        new_items: NewItems::default(),
     };
     let domains = GENRES.iter().map(|(domain, _)| (Domain::new(*domain).expect("a domain"), blend.clone())).collect();
     Model {

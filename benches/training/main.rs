@@ -101,7 +101,7 @@ fn ials(data: &Dataset, items: usize, dimensions: usize) {
 
 fn fit_ease(data: &Dataset, items: usize) {
     let started = Instant::now();
-    let weights = ease::fit(data, items, 200.0, None, 0).expect("weights");
+    let weights = ease::fit(data, items, ease::Penalty { lambda: 200.0, dropout: 0.0 }, None, 0).expect("weights");
     let seconds = started.elapsed().as_secs_f64();
     let sum: f64 = weights.weights.iter().map(|weight| f64::from(*weight).powi(2)).sum();
     println!("{}", serde_json::json!({"seconds": seconds, "squares": sum}));

@@ -44,6 +44,9 @@ pub struct EvaluateArgs {
     /// Ask for what this file holds.
     #[arg(long, value_name = "[DOMAIN=]FILE", requires = "train")]
     test: Vec<String>,
+    /// Leave out of the test what is asked for of items that the training part does not have, as some papers do. Otherwise it counts as missed.
+    #[arg(long, requires = "test")]
+    known_items: bool,
     /// Rank each true item among so many sampled ones as well, for comparison with papers that do.
     #[arg(long, value_name = "N")]
     sampled: Option<usize>,
@@ -100,7 +103,7 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
         let files = |texts: &[String]| -> Vec<InteractionFile> {
             texts.iter().map(|text| InteractionFile::parse(text, &training.domains)).collect()
         };
-        experiment::split_files(&files(&arguments.train), &files(&arguments.test), &training)?
+        experiment::split_files(&files(&arguments.train), &files(&arguments.test), arguments.known_items, &training)?
     };
     if let Some(folder) = &arguments.write_split {
         fs::create_dir_all(folder)?;

@@ -73,12 +73,28 @@ pub struct SliceWeights {
     pub level: f32,
 }
 
+/// How items that nobody has touched are scored in the hybrid: by the factors of iALS that their terms foretell, and by likeness of content. Both raw scores are multiplied with
+/// the coefficient of iALS and these numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct NewItems {
+    pub ials: f32,
+    pub content: f32,
+}
+
+impl Default for NewItems {
+    fn default() -> Self {
+        Self { ials: 1.0, content: 0.0 }
+    }
+}
+
 /// The blend of one domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DomainBlend {
     /// The raw score that counts as strong, by scorer, with the same meaning as [`SliceWeights::level`].
     pub scales: ByScorer<f32>,
     pub slices: BTreeMap<HistorySlice, SliceWeights>,
+    #[serde(default)]
+    pub new_items: NewItems,
 }
 
 /// The blend of a model: fitted on people held out in training.
@@ -94,6 +110,7 @@ pub struct PersonBlend {
     pub weights: ByScorer<f32>,
     pub scales: ByScorer<f32>,
     pub level: f32,
+    pub new_items: NewItems,
 }
 
 impl Blend {
@@ -111,6 +128,7 @@ impl Blend {
             weights: std::array::from_fn(|n| below.weights[n] * (1.0 - share) + above.weights[n] * share),
             scales: fitted.map_or(DomainBlend::UNFITTED_SCALES, |fitted| fitted.scales),
             level: below.level.powf(1.0 - share) * above.level.powf(share),
+            new_items: fitted.map_or_else(NewItems::default, |fitted| fitted.new_items),
         }
     }
 }

@@ -137,9 +137,10 @@ impl List<'_> {
         let mut totals: Vec<f32>;
         match &self.said.by[IALS] {
             Some(Prepared::Factors(person)) if self.coefficients[IALS] != 0.0 => {
-                let factor = self.coefficients[IALS];
+                let factors: Vec<f32> =
+                    items.iter().map(|item| self.coefficients[IALS] * self.share_of_ials(*item)).collect();
                 let at_most = |at: usize| {
-                    let most = sums[at] + factor * person.at_most(items[at]);
+                    let most = sums[at] + factors[at] * person.at_most(items[at]);
                     parts(most, tastes[at]).total() + SLACK
                 };
                 let bounds: Vec<f32> = (0..items.len()).map(at_most).collect();
@@ -148,13 +149,13 @@ impl List<'_> {
                 let first = top_k(self.catalogue, &items, &bounds, k);
                 let mut worst = f32::INFINITY;
                 for &at in &first {
-                    sums[at] += factor * person.of(items[at]);
+                    sums[at] += factors[at] * person.of(items[at]);
                     totals[at] = parts(sums[at], tastes[at]).total();
                     worst = worst.min(totals[at]);
                 }
                 for at in 0..items.len() {
                     if bounds[at] >= worst && totals[at] == f32::NEG_INFINITY {
-                        sums[at] += factor * person.of(items[at]);
+                        sums[at] += factors[at] * person.of(items[at]);
                         totals[at] = parts(sums[at], tastes[at]).total();
                     }
                 }
@@ -184,20 +185,46 @@ impl List<'_> {
             let Some(said) = said.as_ref().filter(|_| scorer != IALS && self.coefficients[scorer] != 0.0) else {
                 continue;
             };
-            if scorer == CONTENT && self.new_items_are_left_to_ials() {
+            if scorer == CONTENT && self.learned_of_new_items() {
                 let known = items.iter().zip(&mut sums).filter(|(item, _)| !self.is_new(**item));
                 known.for_each(|(&item, sum)| *sum += self.coefficients[scorer] * said.of(item));
             } else {
                 said.add(items, self.coefficients[scorer], &mut sums);
             }
         }
+        let of_new = self.content_of_new_items();
+        if let Some(said) = self.said.by[CONTENT].as_ref().filter(|_| of_new != 0.0) {
+            let new = items.iter().zip(&mut sums).filter(|(item, _)| self.is_new(**item));
+            new.for_each(|(&item, sum)| *sum += of_new * said.of(item));
+        }
         sums
     }
 
-    /// Of an item that nobody has touched only the terms are known, and iALS reads them better than plain likeness does (docs/accuracy.md, "New items"):
-    /// there content keeps silent in the hybrid.
-    fn new_items_are_left_to_ials(&self) -> bool {
+    /// Of an item that nobody has touched only the terms are known: in the hybrid it is scored by iALS and content, in a mix that training learned
+    /// ([`NewItems`](super::blend::NewItems)).
+    fn learned_of_new_items(&self) -> bool {
         self.ranker.alone.is_none() && self.said.by[IALS].is_some()
+    }
+
+    /// What the raw score of content is multiplied with for a new item, where that was learned.
+    fn content_of_new_items(&self) -> f32 {
+        let learned = self.learned_of_new_items();
+        if learned { self.coefficients[IALS] * self.ranker.blend.new_items.content } else { 0.0 }
+    }
+
+    /// What counts of iALS for an item.
+    fn share_of_ials(&self, item: ItemIndex) -> f32 {
+        let share = self.ranker.blend.new_items.ials;
+        if share < 1.0 && self.learned_of_new_items() && self.is_new(item) { share } else { 1.0 }
+    }
+
+    /// What the raw score of a scorer is multiplied with for an item.
+    fn coefficient(&self, scorer: usize, item: ItemIndex) -> f32 {
+        match scorer {
+            CONTENT if self.learned_of_new_items() && self.is_new(item) => self.content_of_new_items(),
+            IALS => self.coefficients[IALS] * self.share_of_ials(item),
+            _ => self.coefficients[scorer],
+        }
     }
 
     fn is_new(&self, item: ItemIndex) -> bool {
@@ -207,10 +234,7 @@ impl List<'_> {
     /// By scorer: the share of all that spoke for an item.
     fn shares(&self, item: ItemIndex) -> ByScorer<f32> {
         let parts: ByScorer<f32> = std::array::from_fn(|scorer| {
-            if scorer == CONTENT && self.new_items_are_left_to_ials() && self.is_new(item) {
-                return 0.0;
-            }
-            self.said.by[scorer].as_ref().map_or(0.0, |said| self.coefficients[scorer] * said.of(item))
+            self.said.by[scorer].as_ref().map_or(0.0, |said| self.coefficient(scorer, item) * said.of(item))
         });
         let total: f32 = parts.iter().filter(|part| **part > 0.0).sum();
         parts.map(|part| if total > 0.0 { part.max(0.0) / total } else { 0.0 })

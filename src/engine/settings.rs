@@ -58,6 +58,7 @@ impl InteractionSettings {
 pub struct EngineSettings {
     pub popularity_half_life_days: f32,
     pub ease_lambda: f32,
+    pub ease_dropout: f32,
     pub ease_max_items: usize,
     pub ease_min_users: usize,
     pub ease_keep_per_item: usize,

@@ -107,6 +107,8 @@ pub fn training_settings(config: &Config) -> TrainingSettings {
         seed: config.training.seed,
         validation_share: config.training.validation_share,
         validation_max_users: config.training.validation_max_users,
+        validation_rounds: config.training.validation_rounds,
+        blend_samples: config.training.blend_samples,
         keep_versions: config.training.keep_versions,
         models_dir: config.models_dir(),
         tune: None,

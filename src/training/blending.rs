@@ -15,6 +15,7 @@ use crate::evaluation::metrics::{ndcg, recall};
 use super::fitting::{Columns, NEVER, bind, fit_scorers};
 use super::hold_out::{Case, hold_out};
 use super::load::Loaded;
+use super::new_items;
 use super::stacking::{self, Stacked};
 use super::{TrainingError, TrainingSettings, manifest};
 
@@ -90,22 +91,35 @@ pub(super) fn fit(
     settings: &TrainingSettings,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> Result<(Blend, Metrics), TrainingError> {
-    progress("hold out", 0.05);
-    let held_out = hold_out(loaded, settings);
-    if held_out.cases.is_empty() {
+    let rounds = settings.validation_rounds.max(1);
+    let (mut scored, mut new_items, mut asked) = (Vec::new(), Vec::new(), 0);
+    for round in 0..rounds {
+        progress("hold out", 0.05);
+        let held_out = hold_out(loaded, settings, round);
+        if held_out.cases.is_empty() || asked >= settings.validation_max_users {
+            break;
+        }
+        asked += held_out.cases.iter().filter(|case| case.whole).count();
+        let draft = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
+        let report = |phase: &str, part: f32| {
+            let part = (round as f32 + part) / rounds as f32;
+            progress(&format!("{phase} for validation"), 0.05 + 0.4 * part);
+        };
+        let data = (&held_out.data, held_out.times.as_slice());
+        let model = bind(loaded, fit_scorers(loaded, columns, settings, data, draft, &report)?);
+        let step = (held_out.cases.len() * loaded.items.len()).div_ceil(MOST_SCORES).max(1);
+        let cases: Vec<&Case> = held_out.cases.iter().step_by(step).collect();
+        scored.par_extend(cases.par_iter().map(|case| score(loaded, &model, case)));
+        if round == 0 {
+            new_items = new_items::learn(loaded, columns, &model, settings);
+        }
+    }
+    if scored.is_empty() {
         return Ok((Blend::default(), Metrics::new()));
     }
-    let draft = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
-    let report = |phase: &str, part: f32| progress(&format!("{phase} for validation"), 0.05 + 0.4 * part);
-    let data = (&held_out.data, held_out.times.as_slice());
-    let model = bind(loaded, fit_scorers(loaded, columns, settings, data, draft, &report)?);
-    progress("score people held out", 0.45);
-    let step = (held_out.cases.len() * loaded.items.len()).div_ceil(MOST_SCORES).max(1);
-    let cases: Vec<&Case> = held_out.cases.iter().step_by(step).collect();
-    let scored: Vec<Scored> = cases.par_iter().map(|case| score(loaded, &model, case)).collect();
     progress("fit blend", 0.5);
-    let stacked = stacking::fit(&scored, settings.domains.len());
-    let blend = stacked.blend(&settings.domains);
+    let stacked = stacking::fit(&scored, settings);
+    let blend = stacked.blend(&settings.domains, &new_items);
     Ok((blend, measure(&scored, &stacked, &settings.domains)))
 }
 

@@ -66,8 +66,13 @@ impl Columns {
         popularity::normalised(&sums, &domains)
     }
 
+    /// The column of an item by its place in [`Loaded::items`].
+    pub(super) fn column_of(&self, item: u32) -> u32 {
+        self.column[item as usize]
+    }
+
     /// The terms of the first `count` columns.
-    fn terms(&self, loaded: &Loaded, count: usize) -> ease::Terms {
+    pub(super) fn terms(&self, loaded: &Loaded, count: usize) -> ease::Terms {
         let content = loaded.catalogue.content();
         self.order[..count].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
     }
@@ -130,7 +135,8 @@ fn fit_chosen(
                     let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));
                     let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
                     let data = data.clone().damped(engine.ease_strength_exponent);
-                    ease::fit(&data, covered, engine.ease_lambda, side, keep)?
+                    let penalty = ease::Penalty { lambda: engine.ease_lambda, dropout: engine.ease_dropout };
+                    ease::fit(&data, covered, penalty, side, keep)?
                 }
                 "graph_filter" => {
                     graph_filter::fit(&data, covered, engine.graph_rank, engine.graph_alpha, keep, settings.seed)

@@ -3,6 +3,9 @@
 //! For each person held out, the newest fifth of their items of a domain is hidden (or a random fifth, where all happened at one time). Everybody
 //! is then asked for several times: as they are, with their first three and first twelve items of the domain, with those of other domains only, and
 //! as a stranger; so that each [`HistorySlice`](crate::engine::blend::HistorySlice) has cases.
+//!
+//! Of every third person who is known in several domains, one domain is hidden as a whole instead: whoever comes to a domain for the first time is to be foreseen with
+//! all that everybody likes among the candidates, not only with what somebody took to last.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +40,10 @@ pub(super) struct HeldOut {
     pub times: Vec<i64>,
 }
 
-pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> HeldOut {
-    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+/// Holds out. Each `round` takes other people than the one before, and where what is hidden is a matter of chance, other items of them.
+pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings, round: usize) -> HeldOut {
+    let mut people = ChaCha8Rng::seed_from_u64(settings.seed);
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed.wrapping_add(1 + round as u64));
     let data = &loaded.data;
     let mut out = HeldOut { cases: Vec::new(), data: Dataset::new(data.item_count), times: Vec::new() };
     // Those known in several domains come first: they alone teach what one domain says of another, and there may be few.
@@ -51,9 +56,18 @@ pub(super) fn hold_out(loaded: &Loaded, settings: &TrainingSettings) -> HeldOut 
     for (user, crosses) in crossing.into_iter().enumerate() {
         let (items, strengths) = data.row(user);
         let at = &loaded.times[data.offsets[user]..data.offsets[user + 1]];
-        let chosen = random.random::<f64>() < if crosses { of_crossers } else { of_others };
-        let hidden = if chosen { hidden_items(loaded, items, strengths, at, &mut random) } else { BTreeMap::new() };
-        let is_hidden = |item: u32| hidden.values().any(|of: &Vec<u32>| of.contains(&item));
+        let share = if crosses { of_crossers } else { of_others };
+        let chosen = (people.random::<f64>() + round as f64 * share) % 1.0 < share;
+        let whole_domain = crosses && chosen && random.random_range(0..3) == 0;
+        let hidden = match (chosen, whole_domain) {
+            (true, true) => hidden_domain(loaded, items, strengths, &mut random),
+            (true, false) => hidden_items(loaded, items, strengths, at, &mut random),
+            _ => BTreeMap::new(),
+        };
+        let is_hidden = |item: u32| {
+            let domain = loaded.domain_of[item as usize];
+            hidden.get(&domain).is_some_and(|of: &Vec<u32>| whole_domain || of.contains(&item))
+        };
         let kept: Vec<(u32, f32, i64)> =
             (0..items.len()).filter(|&n| !is_hidden(items[n])).map(|n| (items[n], strengths[n], at[n])).collect();
         for (domain, of_domain) in hidden {
@@ -72,6 +86,21 @@ fn is_crossing(loaded: &Loaded, user: usize) -> bool {
     let mut liked = items.iter().zip(strengths).filter(|(_, strength)| **strength > 0.0);
     let domain = |item: u32| loaded.domain_of[item as usize];
     liked.next().is_some_and(|(&first, _)| liked.any(|(&item, _)| domain(item) != domain(first)))
+}
+
+/// All that somebody likes in one of their domains.
+fn hidden_domain(
+    loaded: &Loaded,
+    items: &[u32],
+    strengths: &[f32],
+    random: &mut ChaCha8Rng,
+) -> BTreeMap<u16, Vec<u32>> {
+    let mut by_domain: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+    for (&item, _) in items.iter().zip(strengths).filter(|(_, strength)| **strength > 0.0) {
+        by_domain.entry(loaded.domain_of[item as usize]).or_default().push(item);
+    }
+    let chosen = random.random_range(0..by_domain.len().max(1));
+    by_domain.into_iter().nth(chosen).into_iter().collect()
 }
 
 /// By domain: a fifth of what somebody likes, at least one, if at least two remain.

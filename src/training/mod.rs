@@ -5,9 +5,9 @@ pub mod experiment;
 mod fitting;
 mod hold_out;
 mod job;
-mod listwise;
 mod load;
 mod memory;
+mod new_items;
 mod stacking;
 mod tuning;
 
@@ -62,6 +62,10 @@ pub struct TrainingSettings {
     pub seed: u64,
     pub validation_share: f64,
     pub validation_max_users: usize,
+    /// People are held out so many times, others each time, as long as there are not enough.
+    pub validation_rounds: usize,
+    /// The blend is the mean of what so many random halves of the people held out teach.
+    pub blend_samples: usize,
     pub keep_versions: usize,
     pub models_dir: PathBuf,
     /// Search for hyper-parameters first, for so long at most.
@@ -145,6 +149,8 @@ fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend:
         "interactions": settings.interactions,
         "validation_share": settings.validation_share,
         "validation_max_users": settings.validation_max_users,
+        "validation_rounds": settings.validation_rounds,
+        "blend_samples": settings.blend_samples,
     });
     // Two trainings within one second, or at the same `now` with other settings, must not meet.
     let mut hash = Sha256::new();

@@ -1,29 +1,35 @@
 //! Linear stacking: the weights of the scorers, by domain and history, that rank what was hidden highest.
 //!
 //! Coordinate ascent on nDCG itself (Metzler & Croft, "Linear feature-based models for information retrieval", Information Retrieval 2007), from the
-//! general to the particular: first one set of weights for everybody; then one for each history slice; then one for each domain and slice. nDCG is full of
-//! steps and hollows, so each ascent begins at the best of several places: the weights that the more general cases taught, the best scorer alone, and the
-//! weights of greatest likelihood ([`super::listwise`]), which have no such hollows. A step is taken only when its gain is larger than its own
-//! standard error, so that few cases stay near what many taught.
+//! general to the particular: first one set of weights for everybody; then one for each history slice; then one for each domain and slice.
 //!
-//! The guard: people are parted in two halves, and each is judged by weights fitted on the other. A domain and slice where the blend so judged is worse
-//! than its best part is left to that part.
+//! nDCG is full of steps and hollows, and where an ascent ends depends on a few cases. So each is made on several random halves of the people, from two places, and the mean of
+//! their weights is taken (Breiman, "Bagging predictors", Machine Learning 1996): what only some cases say falls out.
+//!
+//! The guard: people are parted in two halves, and each is judged by weights fitted on the other, beside the part that ranks the other best. A domain and slice where the
+//! blend so judged is worse than its best part is left to that part.
 
+use std::collections::BTreeSet;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::domain::Domain;
-use crate::engine::blend::{Blend, DomainBlend, HistorySlice, SliceWeights, weighted};
+use crate::engine::blend::{Blend, DomainBlend, HistorySlice, NewItems, SliceWeights, weighted};
 use crate::engine::scorers::{ByScorer, IALS, POPULARITY, SCORERS};
 
+use super::TrainingSettings;
 use super::blending::{Scored, best};
-use super::listwise;
 
 const N: usize = SCORERS.len();
 const SLICES: usize = HistorySlice::ALL.len();
 /// Ascent goes over all scorers at most so many times.
 const SWEEPS: usize = 3;
-/// A domain's slice with fewer cases takes the weights of all domains.
-const ENOUGH: usize = 20;
+/// Of fewer people nothing is learned: a domain's slice then takes the weights of all domains.
+const ENOUGH: usize = 40;
+/// One ascent looks at so many cases at most, spread over all.
+const CASES: usize = 800;
 
 /// The weight that iALS has at least: it alone puts new items in order.
 const LEAST_OF_IALS: f32 = 0.02;
@@ -65,13 +71,10 @@ impl Prepared<'_> {
     fn touches(&self, slice: usize) -> bool {
         (self.below == slice && self.share < 1.0) || (self.above == slice && self.share > 0.0)
     }
-
-    fn is_mostly(&self, slice: usize) -> bool {
-        (self.below == slice && self.share < 0.5) || (self.above == slice && self.share >= 0.5)
-    }
 }
 
-pub(super) fn fit(scored: &[Scored], domains: usize) -> Stacked {
+pub(super) fn fit(scored: &[Scored], settings: &TrainingSettings) -> Stacked {
+    let domains = settings.domains.len();
     let scales: Vec<ByScorer<f32>> = (0..domains).map(|domain| scales(scored, domain)).collect();
     let place = |slice: HistorySlice| HistorySlice::ALL.iter().position(|other| *other == slice).unwrap_or(0);
     let prepared: Vec<Prepared<'_>> = scored
@@ -85,8 +88,8 @@ pub(super) fn fit(scored: &[Scored], domains: usize) -> Stacked {
     let half = |odd: bool| prepared.iter().filter(move |case| (case.case.user % 2 == 1) == odd).collect::<Vec<_>>();
     let all: Vec<&Prepared<'_>> = prepared.iter().collect();
     let (mut tables, (even, odd)) = rayon::join(
-        || learn(&all, domains),
-        || rayon::join(|| learn(&half(false), domains), || learn(&half(true), domains)),
+        || learn(&all, settings),
+        || rayon::join(|| learn(&half(false), settings), || learn(&half(true), settings)),
     );
     let halves = [even, odd];
     let mut cross_fitted: Vec<(f64, f64)> = prepared
@@ -121,29 +124,38 @@ fn guard(
     if own.is_empty() {
         return;
     }
+    let is_odd = |at: &usize| cases[*at].case.user % 2 == 1;
+    let best_of = |among: &mut dyn Iterator<Item = usize>| best_alone(&among.map(|at| &cases[at]).collect::<Vec<_>>());
+    let of_even = best_of(&mut own.iter().copied().filter(|at| !is_odd(at)));
+    let of_odd = best_of(&mut own.iter().copied().filter(is_odd));
+    let parts = |at: usize| cases[at].case.alone[if is_odd(&at) { of_even } else { of_odd }];
     let blended: f64 = own.iter().map(|&at| cross_fitted[at].0).sum();
-    let alone = |scorer: usize| own.iter().map(|&at| cases[at].case.alone[scorer].0).sum::<f64>();
-    let Some(part) = (0..N).max_by(|&a, &b| alone(a).total_cmp(&alone(b)).then(b.cmp(&a))) else { return };
-    if alone(part) > blended {
-        *weights = one(part);
-        for at in own {
-            cross_fitted[at] = cases[at].case.alone[part];
-        }
+    if own.iter().map(|&at| parts(at).0).sum::<f64>() > blended {
+        *weights = one(best_of(&mut own.iter().copied()));
+        own.into_iter().for_each(|at| cross_fitted[at] = parts(at));
     }
 }
 
 /// A table for each domain.
-fn learn(cases: &[&Prepared<'_>], domains: usize) -> Vec<Table> {
+fn learn(cases: &[&Prepared<'_>], settings: &TrainingSettings) -> Vec<Table> {
     let known: Vec<&Prepared<'_>> =
         cases.iter().copied().filter(|case| case.case.slice() != HistorySlice::Stranger).collect();
-    let mut table = [one(best_alone(&known)); SLICES];
+    let single = one(best_alone(&known));
+    let mut table = [single; SLICES];
     // Of a stranger only popularity has something to say.
     table[0] = one(POPULARITY);
-    let all: Vec<usize> = (1..SLICES).collect();
-    begin(&known, &known, &mut table, &all);
-    ascend(&known, &mut table, &all);
+    let near_single = single.map(|weight| (weight + 0.02) / (1.0 + 0.02 * N as f32));
+    let whole: Vec<&Prepared<'_>> = known.iter().copied().filter(|case| case.case.whole).collect();
+    // From people as they are, who are those that will be asked for, and from the shorter histories as well, which are many more cases.
+    let learned: Vec<ByScorer<f32>> = [&known, &whole]
+        .into_par_iter()
+        .filter_map(|cases| bag(cases, &table, &[1, 2, 3, 4], &[[1.0 / N as f32; N], near_single], settings))
+        .collect();
+    if let Some(weights) = mean(&learned) {
+        table[1..].fill(weights);
+    }
     for slice in 1..SLICES {
-        learn_slice(&known, &mut table, slice);
+        learn_slice(&known, &mut table, slice, settings);
     }
     let domain_table = |domain: usize| {
         let mut table = table;
@@ -151,18 +163,18 @@ fn learn(cases: &[&Prepared<'_>], domains: usize) -> Vec<Table> {
             known.iter().copied().filter(|case| usize::from(case.case.domain) == domain).collect();
         // With one domain, its cases have taught the table already.
         if known.len() < cases.len() {
-            (1..SLICES).for_each(|slice| learn_slice(&known, &mut table, slice));
+            (1..SLICES).for_each(|slice| learn_slice(&known, &mut table, slice, settings));
         }
         table
     };
-    (0..domains).map(domain_table).collect()
+    (0..settings.domains.len()).into_par_iter().map(domain_table).collect()
 }
 
-fn learn_slice(known: &[&Prepared<'_>], table: &mut Table, slice: usize) {
+fn learn_slice(known: &[&Prepared<'_>], table: &mut Table, slice: usize, settings: &TrainingSettings) {
     let touching: Vec<&Prepared<'_>> = known.iter().copied().filter(|case| case.touches(slice)).collect();
-    let own: Vec<&Prepared<'_>> = touching.iter().copied().filter(|case| case.is_mostly(slice)).collect();
-    begin(&own, &touching, table, &[slice]);
-    ascend(&touching, table, &[slice]);
+    if let Some(weights) = bag(&touching, table, &[slice], &[table[slice]], settings) {
+        table[slice] = weights;
+    }
 }
 
 /// The scorer that ranks best by itself.
@@ -171,27 +183,39 @@ fn best_alone(cases: &[&Prepared<'_>]) -> usize {
     (0..N).max_by(|&a, &b| alone(a).total_cmp(&alone(b)).then(b.cmp(&a))).unwrap_or(POPULARITY)
 }
 
-/// Sets the weights of these slices, all alike, to where an ascent should begin: as they are, the best scorer of `own` alone, or the weights of `own`'s
-/// greatest likelihood, whichever ranks `judges` best.
-fn begin(own: &[&Prepared<'_>], judges: &[&Prepared<'_>], table: &mut Table, slices: &[usize]) {
-    if own.len() < ENOUGH {
-        return;
+/// The weights of these slices, all alike: the mean of what ascents on random halves of the people end at, which begin at `starts` in turns. `None`: too few
+/// people.
+fn bag(
+    cases: &[&Prepared<'_>],
+    table: &Table,
+    slices: &[usize],
+    starts: &[ByScorer<f32>],
+    settings: &TrainingSettings,
+) -> Option<ByScorer<f32>> {
+    let people: BTreeSet<usize> = cases.iter().map(|case| case.case.user).collect();
+    if people.len() < ENOUGH {
+        return None;
     }
-    let features: Vec<(&Scored, &ByScorer<f32>)> = own.iter().map(|case| (case.case, &case.scales)).collect();
-    let mut now: f64 = mean(judges, table);
-    for weights in [one(best_alone(own)), listwise::fit(&features)] {
-        let mut other = *table;
-        slices.iter().for_each(|&slice| other[slice] = weights);
-        let quality = mean(judges, &other);
-        if quality > now {
-            (*table, now) = (other, quality);
-        }
-    }
+    let ends: Vec<ByScorer<f32>> = (0..settings.blend_samples.max(1))
+        .into_par_iter()
+        .map(|sample| {
+            let mut random = ChaCha8Rng::seed_from_u64(settings.seed.wrapping_add(sample as u64));
+            let chosen: BTreeSet<usize> = people.iter().copied().filter(|_| random.random::<bool>()).collect();
+            let own: Vec<&Prepared<'_>> =
+                cases.iter().copied().filter(|case| chosen.contains(&case.case.user)).collect();
+            let step = own.len().div_ceil(CASES).max(1);
+            let own: Vec<&Prepared<'_>> = own.into_iter().step_by(step).collect();
+            let mut table = *table;
+            slices.iter().for_each(|&slice| table[slice] = starts[sample % starts.len()]);
+            ascend(&own, &mut table, slices);
+            table[slices[0]]
+        })
+        .collect();
+    mean(&ends)
 }
 
-fn mean(cases: &[&Prepared<'_>], table: &Table) -> f64 {
-    let judged: Vec<f64> = cases.par_iter().map(|case| case.quality(table).0).collect();
-    judged.iter().sum::<f64>() / cases.len().max(1) as f64
+fn mean(of: &[ByScorer<f32>]) -> Option<ByScorer<f32>> {
+    normalised(&std::array::from_fn(|n| of.iter().map(|weights| weights[n]).sum::<f32>()))
 }
 
 fn one(scorer: usize) -> ByScorer<f32> {
@@ -200,31 +224,24 @@ fn one(scorer: usize) -> ByScorer<f32> {
 
 /// Moves the weights of these slices, all alike, one scorer at a time, as long as the cases gain by it.
 fn ascend(cases: &[&Prepared<'_>], table: &mut Table, slices: &[usize]) {
-    if cases.len() < ENOUGH {
-        return;
-    }
-    let mut now: Vec<f64> = cases.par_iter().map(|case| case.quality(table).0).collect();
+    let quality = |table: &Table| cases.iter().map(|case| case.quality(table).0).sum::<f64>();
+    let mut now = quality(table);
     for _ in 0..SWEEPS {
         let mut moved = false;
         for scorer in 0..N {
             let weights = table[slices[0]];
-            let tried: Vec<Table> = steps(weights[scorer])
-                .into_iter()
+            let tried: Vec<(f64, Table)> = steps(weights[scorer])
+                .into_par_iter()
                 .filter_map(|weight| with(&weights, scorer, weight))
                 .map(|weights| {
                     let mut other = *table;
                     slices.iter().for_each(|&slice| other[slice] = weights);
-                    other
+                    (quality(&other), other)
                 })
                 .collect();
-            let judged: Vec<Vec<f64>> =
-                cases.par_iter().map(|case| tried.iter().map(|table| case.quality(table).0).collect()).collect();
-            let of = |place: usize| judged.iter().map(|by_table| by_table[place]).collect::<Vec<f64>>();
-            let gain = |judged: &[f64]| judged.iter().zip(&now).map(|(new, old)| new - old).sum::<f64>();
-            let best =
-                (0..tried.len()).map(|place| (place, of(place))).max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
-            if let Some((place, judged)) = best.filter(|(_, judged)| is_gain(judged, &now, 1.0)) {
-                (*table, now, moved) = (tried[place], judged, true);
+            let best = tried.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((quality, other)) = best.filter(|(quality, _)| *quality > now + 1e-9) {
+                (*table, now, moved) = (other, quality, true);
             }
         }
         if !moved {
@@ -246,6 +263,11 @@ fn steps(weight: f32) -> Vec<f32> {
 fn with(weights: &ByScorer<f32>, scorer: usize, weight: f32) -> Option<ByScorer<f32>> {
     let mut weights = *weights;
     weights[scorer] = weight;
+    normalised(&weights)
+}
+
+/// Summing to 1, those below a two-hundredth 0; `None` when nothing is left.
+fn normalised(weights: &ByScorer<f32>) -> Option<ByScorer<f32>> {
     let sum: f32 = weights.iter().sum();
     (sum > 1e-6).then(|| weights.map(|weight| if weight / sum < 0.005 { 0.0 } else { weight / sum }))
 }
@@ -277,25 +299,26 @@ fn levels(cases: &[Prepared<'_>], domain: usize, table: &Table) -> [f32; SLICES]
 }
 
 /// The tenth largest (or the least of fewer), if it is positive.
-fn tenth(scores: &[f32]) -> Option<f32> {
+pub(super) fn tenth(scores: &[f32]) -> Option<f32> {
     let place = *best(scores, 10).last()?;
     Some(scores[place as usize]).filter(|score| *score > 0.0)
 }
 
-fn median(mut values: Vec<f32>) -> Option<f32> {
+pub(super) fn median(mut values: Vec<f32>) -> Option<f32> {
     values.sort_unstable_by(f32::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 impl Stacked {
     /// The blend as models keep it.
-    pub(super) fn blend(&self, domains: &[Domain]) -> Blend {
+    pub(super) fn blend(&self, domains: &[Domain], new_items: &[NewItems]) -> Blend {
         let of = |(number, domain): (usize, &Domain)| {
             let slices = HistorySlice::ALL.into_iter().enumerate().map(|(slice, name)| {
                 let (weights, level) = (self.tables[number][slice], self.levels[number][slice]);
                 (name, SliceWeights { weights, level })
             });
-            (domain.clone(), DomainBlend { scales: self.scales[number], slices: slices.collect() })
+            let (scales, new_items) = (self.scales[number], new_items[number]);
+            (domain.clone(), DomainBlend { scales, slices: slices.collect(), new_items })
         };
         Blend { domains: domains.iter().enumerate().map(of).collect() }
     }

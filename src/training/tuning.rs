@@ -64,7 +64,7 @@ type Space = (&'static str, fn(&mut EngineSettings, &mut ChaCha8Rng));
 const SPACES: [Space; 8] = [
     ("item_knn_cosine", |engine, random| engine.item_knn_neighbours = pick(random, &[20, 50, 100, 200, 400])),
     ("ials", |engine, random| {
-        engine.ials.dimensions = pick(random, &[64, 96, 128, 192]);
+        engine.ials.dimensions = pick(random, &[64, 128, 192, 256]);
         engine.ials.unobserved_weight = log_uniform(random, 0.02, 0.6);
         engine.ials.frequency_exponent = pick(random, &[0.5, 0.75, 1.0]);
         engine.ials.strength_exponent = pick(random, &[0.0, 0.25, 0.5, 1.0]);
@@ -86,6 +86,7 @@ const SPACES: [Space; 8] = [
     // The penalty that is best depends on how large the strengths are.
     ("ease", |engine, random| {
         engine.ease_lambda = log_uniform(random, 20.0, 2_000.0);
+        engine.ease_dropout = pick(random, &[0.0, 0.2, 0.4, 0.6]);
         engine.ease_strength_exponent = pick(random, &[0.0, 0.25, 0.5, 0.75, 1.0]);
     }),
     ("ease", |engine, random| engine.ease_lambda *= log_uniform(random, 0.4, 2.5)),
@@ -161,12 +162,11 @@ fn survivors(mut judged: Vec<(EngineSettings, f64)>, keep: usize) -> Vec<EngineS
 
 /// One hold-out; several by chance where people are few and their interactions bear one time, as there is no other newest part to hide.
 fn hold_outs(loaded: &Loaded, settings: &TrainingSettings) -> Vec<HeldOut> {
-    let mut all = vec![hold_out(loaded, settings)];
+    let mut all = vec![hold_out(loaded, settings, 0)];
     let by_chance = loaded.times.windows(2).all(|pair| pair[0] == pair[1]);
     let mut cases = judged(&all[0]).count();
     while by_chance && cases > 0 && cases < 2 * CASES && all.len() < HOLD_OUTS {
-        let seed = settings.seed.wrapping_add(all.len() as u64);
-        let next = hold_out(loaded, &TrainingSettings { seed, ..settings.clone() });
+        let next = hold_out(loaded, settings, all.len());
         cases += judged(&next).count();
         all.push(next);
     }

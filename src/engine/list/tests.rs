@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::domain::{Domain, Item, ItemId, Taste};
 use crate::engine::artifact::{FORMAT, Manifest, Metrics, Model};
-use crate::engine::blend::{Blend, DomainBlend, HistorySlice, SliceWeights};
+use crate::engine::blend::{Blend, DomainBlend, HistorySlice, NewItems, SliceWeights};
 use crate::engine::scorers::implicit_als::{AlsFactors, AlsSettings};
 use crate::engine::scorers::item_weights::ItemWeights;
 use crate::engine::scorers::term_factors::TermFactors;
@@ -59,6 +59,7 @@ fn model(random: &mut ChaCha8Rng, weights_of: ByScorer<f32>) -> Model {
     let blend = DomainBlend {
         scales: DomainBlend::UNFITTED_SCALES,
         slices: HistorySlice::ALL.into_iter().map(|name| (name, slice)).collect(),
+        new_items: NewItems { ials: 0.6, content: 0.3 },
     };
     Model {
         manifest: Manifest {
@@ -116,9 +117,7 @@ fn plain(list: &List<'_>, candidates: &[ItemIndex]) -> Vec<(ItemIndex, f32)> {
     let share = if list.ranker.hears_tastes() { list.tastes.share } else { 0.0 };
     let relevance = |&item: &ItemIndex| {
         let said = |scorer: usize| {
-            let is_silent = scorer == CONTENT && list.new_items_are_left_to_ials() && list.is_new(item);
-            let said = list.said.by[scorer].as_ref().filter(|_| !is_silent);
-            said.map_or(0.0, |said| list.coefficients[scorer] * said.of(item))
+            list.said.by[scorer].as_ref().map_or(0.0, |said| list.coefficient(scorer, item) * said.of(item))
         };
         let sum: f32 = (0..SCORERS.len()).map(said).sum();
         let met = taste_match::combined((0..list.tastes.len()).map(|taste| list.tastes.met(taste, item)));

@@ -4,6 +4,9 @@
 //! equation 8: with `P = (XᵀX + λI)⁻¹`, `B = I - P · diag(1 / diag P)`. A person's scores are their row of strengths times `B`, so
 //! that folding somebody in is ordinary scoring.
 //!
+//! The penalty of an item grows with how often it occurs: `λ + p/(1-p) · (XᵀX)ⱼⱼ`, which is what training on rows with a share `p` of their
+//! interactions dropped out comes to in expectation (Steck, "Autoencoders that don't overfit towards the Identity", NeurIPS 2020, section 3.1).
+//!
 //! What is known of the items joins as in collective EASE (Jeunen et al., "Closed-Form Models for Collaborative Filtering with Side-Information", RecSys
 //! 2020): each term is one more person, who takes to the items that bear it. `XᵀX` becomes `XᵀX + β TᵀT`, where `TᵀT` holds the cosines of the items'
 //! terms. It gives weights to items that nobody has touched yet.
@@ -32,9 +35,25 @@ pub enum EaseError {
 /// What is known of items besides who took to them: by column, terms with weights, of length 1 or empty.
 pub type Terms = Vec<Vec<(u32, f32)>>;
 
+/// What is added to the diagonal of the Gram matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Penalty {
+    /// λ, the same for all items.
+    pub lambda: f32,
+    /// p: the share of interactions dropped out, 0 to below 1.
+    pub dropout: f32,
+}
+
+impl Penalty {
+    /// For an item whose diagonal element is `gram`.
+    fn of(self, gram: f32) -> f32 {
+        self.lambda.max(f32::MIN_POSITIVE) + self.dropout / (1.0 - self.dropout) * gram
+    }
+}
+
 /// Fits EASE on the first `size` columns of `data`.
 ///
-/// * `lambda`: the ridge penalty. Strengths are divided by the mean positive strength of their user first, so that it means the
+/// * `penalty`: strengths are divided by the mean positive strength of their user first, so that it means the
 ///   same for plays as for ratings, and somebody who plays everything a thousand times has no more say than others.
 /// * `side`: terms of the columns, and how much they count (β); a weight of 0 leaves them out.
 /// * `keep`: how many of the largest weights (in size) stay in each row; 0 keeps all.
@@ -46,7 +65,7 @@ pub type Terms = Vec<Vec<(u32, f32)>>;
 pub fn fit(
     data: &Dataset,
     size: usize,
-    lambda: f32,
+    penalty: Penalty,
     side: Option<(&Terms, f32)>,
     keep: usize,
 ) -> Result<ItemWeights, EaseError> {
@@ -54,11 +73,15 @@ pub fn fit(
         return Ok(ItemWeights::default());
     }
     let side = side.filter(|(_, weight)| *weight > 0.0);
-    let rows = match inverse::<f32>(data, size, lambda, side) {
-        Ok(inverse) if residual(&inverse, data, lambda, side) <= TOLERANCE => rows(&inverse, keep),
+    let rows = match inverse::<f32>(data, size, penalty, side) {
+        Ok(inverse) if residual(&inverse, data, penalty, side) <= TOLERANCE => rows(&inverse, keep),
         _ => {
-            tracing::warn!(size, lambda, "single precision does not carry EASE: fitting it again in double precision");
-            rows(&inverse::<f64>(data, size, lambda, side)?, keep)
+            tracing::warn!(
+                size,
+                lambda = penalty.lambda,
+                "single precision does not carry EASE: fitting it again in double precision"
+            );
+            rows(&inverse::<f64>(data, size, penalty, side)?, keep)
         }
     };
     let weights = ItemWeights::from_rows(rows, keep);
@@ -77,15 +100,16 @@ const TOLERANCE: f64 = 1e-2;
 fn inverse<T: Real>(
     data: &Dataset,
     size: usize,
-    lambda: f32,
+    penalty: Penalty,
     side: Option<(&Terms, f32)>,
 ) -> Result<Mat<T>, EaseError> {
     let mut gram = gram::<T>(data, size);
+    let penalties = penalties(data, size, penalty);
     if let Some((terms, weight)) = side {
         add_terms(&mut gram, terms, weight);
     }
-    for i in 0..size {
-        gram[(i, i)] += T::from(lambda.max(f32::MIN_POSITIVE));
+    for (i, penalty) in penalties.into_iter().enumerate() {
+        gram[(i, i)] += T::from(penalty);
     }
     let par = Par::rayon(0);
     let scratch = llt::factor::cholesky_in_place_scratch::<T>(size, par, faer::Spec::default())
@@ -105,7 +129,7 @@ fn inverse<T: Real>(
 }
 
 /// `|G P x - x| / |x|` for one `x` of ones with changing signs; `G` is applied through the data, as its matrix has become the factor.
-fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, lambda: f32, side: Option<(&Terms, f32)>) -> f64 {
+fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, penalty: Penalty, side: Option<(&Terms, f32)>) -> f64 {
     let size = inverse.nrows();
     let sign = |i: usize| if (i * 7919 % 13).is_multiple_of(2) { 1.0 } else { -1.0 };
     let mut solved = vec![0.0f64; size];
@@ -119,7 +143,8 @@ fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, lambda: f32, side: Option
             }
         }
     }
-    let mut back: Vec<f64> = solved.iter().map(|value| value * f64::from(lambda.max(f32::MIN_POSITIVE))).collect();
+    let penalties = penalties(data, size, penalty);
+    let mut back: Vec<f64> = solved.iter().zip(penalties).map(|(value, penalty)| value * f64::from(penalty)).collect();
     for user in 0..data.users() {
         let (items, strengths) = data.row(user);
         let scale = f64::from(mean_scale(strengths));
@@ -161,6 +186,19 @@ fn rows<T: Real>(inverse: &Mat<T>, keep: usize) -> Vec<Vec<(u32, f32)>> {
             row
         })
         .collect()
+}
+
+/// By column: its penalty.
+fn penalties(data: &Dataset, size: usize, penalty: Penalty) -> Vec<f32> {
+    let mut diagonal = vec![0.0f32; size];
+    for user in 0..data.users() {
+        let (items, strengths) = data.row(user);
+        let scale = mean_scale(strengths);
+        for (&item, &strength) in items.iter().zip(strengths).take_while(|(item, _)| (**item as usize) < size) {
+            diagonal[item as usize] += (strength * scale).powi(2);
+        }
+    }
+    diagonal.into_iter().map(|gram| penalty.of(gram)).collect()
 }
 
 /// What a person's strengths are multiplied with, so that their positive ones have a mean of 1.
@@ -217,6 +255,10 @@ fn add_terms<T: Real>(gram: &mut Mat<T>, terms: &Terms, weight: f32) {
 mod tests {
     use super::*;
 
+    fn ridge(lambda: f32) -> Penalty {
+        Penalty { lambda, dropout: 0.0 }
+    }
+
     fn data() -> Dataset {
         // Two groups of people who share their items, and one who likes both.
         let mut data = Dataset::new(6);
@@ -231,7 +273,7 @@ mod tests {
     #[test]
     fn the_weights_solve_the_closed_form() {
         let (lambda, size) = (2.0, 5);
-        let weights = fit(&data(), size, lambda, None, 0).unwrap();
+        let weights = fit(&data(), size, ridge(lambda), None, 0).unwrap();
         // The paper's condition: (XᵀX + λI)(I - B) has zeros off the diagonal.
         let full = gram::<f32>(&data(), size);
         let g = |i: usize, j: usize| full[(i.max(j), i.min(j))] + if i == j { lambda } else { 0.0 };
@@ -253,27 +295,27 @@ mod tests {
         let mut data = Dataset::new(3);
         (0..3_000).for_each(|_| data.push(&mut [(0, 1.0), (1, 1.0), (2, 1.0)]));
         let lambda = 1e-5;
-        let single = inverse::<f32>(&data, 3, lambda, None);
-        assert!(single.is_err() || residual(&single.unwrap(), &data, lambda, None) > TOLERANCE);
-        assert!(residual(&inverse::<f64>(&data, 3, lambda, None).unwrap(), &data, lambda, None) < 1e-4);
-        let weights = fit(&data, 3, lambda, None, 0).unwrap();
+        let single = inverse::<f32>(&data, 3, ridge(lambda), None);
+        assert!(single.is_err() || residual(&single.unwrap(), &data, ridge(lambda), None) > TOLERANCE);
+        assert!(residual(&inverse::<f64>(&data, 3, ridge(lambda), None).unwrap(), &data, ridge(lambda), None) < 1e-4);
+        let weights = fit(&data, 3, ridge(lambda), None, 0).unwrap();
         assert!((weights.weight(0, 1) - 0.5).abs() < 1e-3, "{}", weights.weight(0, 1));
     }
 
     #[test]
     fn what_goes_with_a_history_scores() {
-        let weights = fit(&data(), 5, 2.0, None, 0).unwrap();
+        let weights = fit(&data(), 5, ridge(2.0), None, 0).unwrap();
         let scores = weights.scores(&[(0, 1.0), (1, 1.0)]).unwrap();
         assert!(scores[2] > scores[3] && scores[2] > scores[4]);
-        assert!((0..5).all(|item| fit(&data(), 5, 2.0, None, 2).unwrap().row(item).0.len() == 2));
+        assert!((0..5).all(|item| fit(&data(), 5, ridge(2.0), None, 2).unwrap().row(item).0.len() == 2));
     }
 
     #[test]
     fn an_item_that_nobody_touched_is_reached_by_its_terms() {
         let one = |term: u32| vec![(term, 1.0f32)];
         let terms = vec![one(0), one(0), one(0), one(1), one(1), one(1)];
-        let without = fit(&data(), 6, 2.0, None, 0).unwrap().scores(&[(3, 1.0)]).unwrap();
-        let with = fit(&data(), 6, 2.0, Some((&terms, 1.0)), 0).unwrap();
+        let without = fit(&data(), 6, ridge(2.0), None, 0).unwrap().scores(&[(3, 1.0)]).unwrap();
+        let with = fit(&data(), 6, ridge(2.0), Some((&terms, 1.0)), 0).unwrap();
         assert_eq!(without[5], 0.0);
         let (near, far) = (with.scores(&[(3, 1.0)]).unwrap()[5], with.scores(&[(0, 1.0)]).unwrap()[5]);
         assert!(near > 0.0 && near > far, "{near} {far}");

@@ -176,6 +176,19 @@ fn penalty(interactions: usize, of: usize, settings: &AlsSettings) -> f32 {
     settings.regularization * frequency.powf(settings.frequency_exponent)
 }
 
+/// The terms of some items, rising.
+fn used(terms: &[Vec<(u32, f32)>]) -> Vec<u32> {
+    let mut used: Vec<u32> = terms.iter().flatten().map(|&(term, _)| term).collect();
+    used.sort_unstable();
+    used.dedup();
+    used
+}
+
+/// What an item bears of the terms in use, each by its place among them.
+fn among(row: &[(u32, f32)], used: &[u32]) -> Vec<(u32, f32)> {
+    row.iter().filter_map(|&(term, weight)| Some((used.binary_search(&term).ok()? as u32, weight))).collect()
+}
+
 impl AlsFactors {
     /// How many items it covers.
     #[must_use]
@@ -207,15 +220,10 @@ impl AlsFactors {
         if k == 0 || lambda <= 0.0 {
             return;
         }
-        let mut used: Vec<u32> = terms[..teachers].iter().flatten().map(|&(term, _)| term).collect();
-        used.sort_unstable();
-        used.dedup();
+        let mut used = used(&terms[..teachers]);
         // An artifact parts names by line breaks.
         used.retain(|&term| !name(term).contains('\n'));
-        let known = |row: &Vec<(u32, f32)>| -> Vec<(u32, f32)> {
-            let row_of = |&(term, weight): &(u32, f32)| Some((used.binary_search(&term).ok()? as u32, weight));
-            row.iter().filter_map(row_of).collect()
-        };
+        let known = |row: &Vec<(u32, f32)>| among(row, &used);
         let rows: Rows = terms[..teachers].iter().map(known).collect();
         let factors = term_factors::fit(&rows, used.len(), &self.factors[..teachers * k], k, lambda);
         for row in &terms[self.trained.min(terms.len())..] {
@@ -223,6 +231,24 @@ impl AlsFactors {
         }
         let names = used.into_iter().map(|term| name(term).to_owned()).collect();
         self.terms = TermFactors::new(k, names, factors);
+    }
+
+    /// By column: the factors that the terms of `hidden` items foretell when only the others teach; empty for those.
+    #[must_use]
+    pub fn foretold(&self, terms: &Rows, hidden: &[bool], lambda: f32) -> Vec<Vec<f32>> {
+        let k = self.dimensions;
+        let (rows, factors): (Rows, Vec<&[f32]>) = (0..self.trained.min(terms.len()))
+            .filter(|&column| !hidden[column])
+            .take(TEACHERS)
+            .map(|column| (terms[column].clone(), self.column(column as u32)))
+            .unzip();
+        let used = used(&rows);
+        let rows: Rows = rows.iter().map(|row| among(row, &used)).collect();
+        let map = term_factors::fit(&rows, used.len(), &factors.concat(), k, lambda);
+        let of = |(row, hidden): (&Vec<(u32, f32)>, &bool)| {
+            if *hidden { term_factors::combined(&among(row, &used), &map, k) } else { Vec::new() }
+        };
+        terms.iter().zip(hidden).map(of).collect()
     }
 
     /// Folds a person in: the factors of a history of columns and strengths. `None` when it knows nothing of the history.

@@ -25,13 +25,15 @@ pub struct InteractionFile {
 type Interactions = BTreeMap<UserId, BTreeMap<ItemId, f64>>;
 
 /// Reads a split. The people of all files are the same when their ids are; items are the same within a domain. A value counts like a number of
-/// plays; without one each interaction says the same.
+/// plays; without one each interaction says the same. With `known_items`, what is asked for of items that the training part does not have is left out, as some papers
+/// do; otherwise it counts as missed.
 ///
 /// # Errors
 /// [`TrainingError::Split`] names the file and line.
 pub fn split_files(
     train: &[InteractionFile],
     test: &[InteractionFile],
+    known_items: bool,
     settings: &TrainingSettings,
 ) -> Result<Split, TrainingError> {
     let mut known = Interactions::new();
@@ -47,6 +49,9 @@ pub fn split_files(
     for file in test {
         let domain = place_of(&file.domain, settings)?;
         read(file, |user, item, _| {
+            if known_items && !domain_of.contains_key(&item) {
+                return;
+            }
             domain_of.insert(item.clone(), file.domain.clone());
             tested += usize::from(wanted.entry((user, domain)).or_default().insert(item));
         })?;
