@@ -1,6 +1,8 @@
 //! How fast both stores load, read and append: `cargo bench --bench store`. Postgres is a server of its own, as in the tests.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use medley::domain::{Event, InteractionKind, UserId};
 
@@ -14,6 +16,7 @@ use database::{Database, event, user};
 
 const PEOPLE: usize = 2_500;
 const EACH: usize = 200;
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() {
@@ -54,6 +57,21 @@ async fn measure(name: &str, database: &Database) {
         }
         println!("{name}: history of {EACH}, {round} round: {:.0} us", 1e6 / rate(1_000, started));
     }
+    // What a recommendation for somebody known cannot do without: as many at once as `medley bench` has connections, through the pool of the service.
+    let (started, asked) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let askers = (0..16).map(|_| {
+        let (store, asked) = (Arc::clone(&store), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while started.elapsed() < AT_ONCE {
+                let n = asked.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(store.history(&user(&format!("u{}", n * 37 % PEOPLE))).await.unwrap().len(), EACH);
+            }
+        })
+    });
+    for asker in askers.collect::<Vec<_>>() {
+        asker.await.unwrap();
+    }
+    println!("{name}: history of {EACH}, 16 at once: {:.0}/s", rate(asked.load(Ordering::Relaxed), started));
     let started = Instant::now();
     let (mut after, mut people): (Option<UserId>, usize) = (None, 0);
     loop {
@@ -64,6 +82,31 @@ async fn measure(name: &str, database: &Database) {
     }
     assert_eq!(people, PEOPLE);
     println!("{name}: histories {:.0} events/s", rate(events.len(), started));
+    // Ingest in batches, each durable before its answer: 8 clients with batches of 1,000.
+    let started = Instant::now();
+    let writers = (0..8).map(|writer| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for batch in 0..25 {
+                let events: Vec<Event> = (0..1_000)
+                    .map(|n| {
+                        let (number, id) = (batch * 1_000 + n, format!("b{writer}-{batch}-{n}"));
+                        event(
+                            Some(&id),
+                            &format!("u{}", number * 7 % PEOPLE),
+                            &format!("movielens:{}", number % 9973),
+                            number as i64,
+                        )
+                    })
+                    .collect();
+                store.append_events(&events).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    println!("{name}: append in batches of 1,000, 8 at once: {:.0} events/s", rate(200_000, started));
     let started = Instant::now();
     for n in 0..500 {
         store.append_events(&[event(Some(&format!("x{n}")), "u1", "a", n)]).await.unwrap();

@@ -156,7 +156,8 @@ fn weights(count: usize, keep: impl Fn(usize) -> usize, seed: u64) -> ItemWeight
 pub fn model(items: &[Item]) -> Model {
     let count = items.len();
     let covered = count.min(COVERED);
-    let settings = AlsSettings::default();
+    // As many dimensions as in `config/default.toml`.
+    let settings = AlsSettings { dimensions: 128, ..AlsSettings::default() };
     let k = settings.dimensions;
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let factors: Vec<f32> = (0..count)

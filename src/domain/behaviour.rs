@@ -24,9 +24,12 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// Adds the interactions of a session, which are not stored, to a stored history. The result
-    /// is ordered by item and kind.
+    /// is ordered by item and kind, as `stored` is.
     #[must_use]
     pub fn merged(stored: Vec<Self>, session: &[Interaction]) -> Vec<Self> {
+        if session.is_empty() && stored.is_sorted_by(|a, b| (&a.item_id, a.kind) < (&b.item_id, b.kind)) {
+            return stored;
+        }
         let mut by_key: BTreeMap<(ItemId, InteractionKind), Self> =
             stored.into_iter().map(|entry| ((entry.item_id.clone(), entry.kind), entry)).collect();
         for interaction in session {

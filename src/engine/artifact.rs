@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,11 +18,13 @@ use crate::domain::ItemId;
 use super::ItemIndex;
 use super::blend::Blend;
 use super::catalogue::Catalogue;
-use super::scorers::implicit_als::{AlsFactors, AlsSettings, ImplicitAls};
+use super::scorers::als_person::ImplicitAls;
+use super::scorers::implicit_als::{AlsFactors, AlsSettings};
 use super::scorers::item_weights::{ItemToItem, ItemWeights};
 use super::scorers::popularity::Popularity;
 use super::scorers::term_factors::TermFactors;
 use super::scorers::{ITEM_TO_ITEM, Profile};
+use super::view::View;
 
 /// The layout that this version writes and reads.
 pub const FORMAT: u32 = 3;
@@ -124,20 +129,29 @@ impl Model {
         if bytes.len() as u64 != manifest.bytes {
             return Err(broken(format!("{TENSORS} has {} bytes, not {}", bytes.len(), manifest.bytes)));
         }
-        if hex(&Sha256::digest(&bytes)) != manifest.checksum {
+        let checksum = manifest.checksum.clone();
+        // The sum takes as long as everything else: both at once.
+        let (found, model) = rayon::join(|| hex(&Sha256::digest(&bytes)), || Self::read(&bytes, manifest));
+        if found != checksum {
             return Err(broken(format!("{TENSORS} does not match its checksum")));
         }
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(format!("{TENSORS}: {error}")))?;
+        model
+    }
+
+    /// Reads the tensors and checks shapes, bounds and numbers.
+    fn read(bytes: &[u8], manifest: Manifest) -> Result<Self, ArtifactError> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| broken(format!("{TENSORS}: {error}")))?;
         let item_ids = lines(&tensors, "item_ids")?
             .into_iter()
             .map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))))
             .collect::<Result<Vec<_>, _>>()?;
         let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = std::array::from_fn(|_| ItemWeights::default());
-        for (name, weights) in ITEM_TO_ITEM.iter().zip(&mut item_to_item) {
+        item_to_item.par_iter_mut().zip(ITEM_TO_ITEM).try_for_each(|(weights, name)| {
             weights.offsets = numbers(&tensors, &format!("{name}.offsets"))?;
             weights.targets = numbers(&tensors, &format!("{name}.targets"))?;
             weights.weights = numbers(&tensors, &format!("{name}.weights"))?;
-        }
+            Ok::<(), ArtifactError>(())
+        })?;
         let eigenvalues: Vec<f32> = numbers(&tensors, "ials.eigenvalues")?;
         let dimensions = eigenvalues.len();
         let terms = lines(&tensors, "ials.terms")?;
@@ -185,10 +199,9 @@ impl Model {
         if !self.popularity.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Err(broken("popularity is not within 0 to 1".into()));
         }
-        for (name, weights) in ITEM_TO_ITEM.iter().zip(&self.item_to_item) {
-            if let Some(fault) = weights.fault(items) {
-                return Err(broken(format!("{name}: {fault}")));
-            }
+        let faults: Vec<_> = self.item_to_item.par_iter().map(|weights| weights.fault(items)).collect();
+        if let Some((name, fault)) = ITEM_TO_ITEM.iter().zip(faults).find_map(|(name, fault)| Some((name, fault?))) {
+            return Err(broken(format!("{name}: {fault}")));
         }
         self.als.fault(items).map_or(Ok(()), |fault| Err(broken(format!("ials: {fault}"))))
     }
@@ -196,15 +209,18 @@ impl Model {
     /// Ties the model's items to the places they have in `catalogue`; reserves places for those it lacks.
     #[must_use]
     pub fn bind(self, catalogue: &mut Catalogue) -> BoundModel {
-        let mut columns = Vec::new();
+        let (mut columns, mut places) = (Vec::new(), Vec::with_capacity(self.item_ids.len()));
         for (column, id) in self.item_ids.iter().enumerate() {
-            let place = catalogue.reserve(id).0 as usize;
+            let item = catalogue.reserve(id);
+            places.push(item);
+            let place = item.0 as usize;
             if columns.len() <= place {
                 columns.resize(place + 1, Binding::NONE);
             }
             columns[place] = column as u32;
         }
-        BoundModel { binding: Binding { columns }, als_lengths: self.als.lengths(), model: self }
+        let (binding, als_lengths) = (Binding { columns }, self.als.lengths());
+        BoundModel { model: self, binding, places, als_lengths, view: ArcSwapOption::empty() }
     }
 }
 
@@ -223,14 +239,19 @@ impl Binding {
         self.columns.get(item.0 as usize).copied().filter(|&column| column != Self::NONE)
     }
 
-    /// History and pseudo-history in columns; an item of both counts as history.
+    /// The history in columns, with how much of it there is; then what stands for tastes, taste by taste. An item of both counts as history.
     #[must_use]
-    pub fn columns_of(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
-        let is_both = !profile.history.is_empty() && !profile.pseudo_history.is_empty();
-        let real: HashSet<ItemIndex> = profile.history.iter().filter(|_| is_both).map(|&(item, _)| item).collect();
-        let pseudo = profile.pseudo_history.iter().filter(|(item, _)| !real.contains(item));
-        let all = profile.history.iter().chain(pseudo);
-        all.filter_map(|&(item, strength)| Some((self.column(item)?, strength, item))).collect()
+    pub fn columns_of(&self, profile: &Profile) -> (Vec<(u32, f32, ItemIndex)>, usize) {
+        let of = |item: ItemIndex, strength: f32| Some((self.column(item)?, strength, item));
+        let mut all: Vec<_> = profile.history.iter().filter_map(|&(item, strength)| of(item, strength)).collect();
+        let real = all.len();
+        if profile.has_stand_ins() {
+            let seen: HashSet<ItemIndex> = profile.history.iter().map(|&(item, _)| item).collect();
+            let stand_ins = profile.tastes.iter().flat_map(|taste| &taste.stand_ins);
+            let others = stand_ins.filter(|item| seen.is_empty() || !seen.contains(item));
+            all.extend(others.filter_map(|&item| of(item, profile.stand_in_strength)));
+        }
+        (all, real)
     }
 }
 
@@ -239,10 +260,37 @@ impl Binding {
 pub struct BoundModel {
     pub model: Model,
     binding: Binding,
+    /// By column: the place in the catalogue.
+    places: Vec<ItemIndex>,
     als_lengths: Vec<f32>,
+    /// Of the state of the catalogue that was ranked last.
+    view: ArcSwapOption<View>,
 }
 
 impl BoundModel {
+    /// What lists read of the catalogue that it was bound to; made when the catalogue has changed since the last time.
+    #[must_use]
+    pub fn view(&self, catalogue: &Catalogue) -> Arc<View> {
+        if let Some(view) = self.view.load_full().filter(|view| view.is_of(catalogue)) {
+            return view;
+        }
+        let view = Arc::new(View::new(catalogue, Some(self)));
+        self.view.store(Some(Arc::clone(&view)));
+        view
+    }
+
+    /// The column of this item; `None` when the model does not know it.
+    #[must_use]
+    pub fn column(&self, item: ItemIndex) -> Option<u32> {
+        self.binding.column(item)
+    }
+
+    /// The place of a column in the catalogue.
+    #[must_use]
+    pub fn place(&self, column: u32) -> Option<ItemIndex> {
+        self.places.get(column as usize).copied()
+    }
+
     #[must_use]
     pub fn popularity(&self) -> Popularity<'_> {
         Popularity { weights: &self.model.popularity, binding: &self.binding }

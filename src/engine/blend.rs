@@ -156,6 +156,18 @@ impl SliceWeights {
 }
 
 impl PersonBlend {
+    /// What each scorer's raw score is multiplied with when all of them speak.
+    #[must_use]
+    pub fn factors(&self) -> ByScorer<f32> {
+        std::array::from_fn(|n| self.weights[n] / (self.scales[n] * self.level).max(1e-9))
+    }
+
+    /// The weights of those that have spoken, all together.
+    #[must_use]
+    pub fn heard<T>(&self, spoken: &ByScorer<Option<T>>) -> f32 {
+        (0..SCORERS.len()).filter(|&n| spoken[n].is_some()).map(|n| self.weights[n]).sum()
+    }
+
     /// One scorer alone.
     #[must_use]
     pub fn alone(self, scorer: usize) -> Self {
@@ -166,10 +178,10 @@ impl PersonBlend {
     /// What each scorer's raw score is multiplied with; the weights of scorers that abstain (those that have not `spoken`) go to the others.
     #[must_use]
     pub fn coefficients<T>(&self, spoken: &ByScorer<Option<T>>) -> ByScorer<f32> {
-        let heard: f32 = (0..SCORERS.len()).filter(|&n| spoken[n].is_some()).map(|n| self.weights[n]).sum();
+        let (heard, factors) = (self.heard(spoken), self.factors());
         std::array::from_fn(|n| match &spoken[n] {
             None => 0.0,
-            Some(_) if heard > 0.0 => self.weights[n] / heard / (self.scales[n] * self.level).max(1e-9),
+            Some(_) if heard > 0.0 => factors[n] / heard,
             // Only scorers without weight have something to say: better that than nothing.
             Some(_) => 1.0 / self.scales[n].max(1e-9),
         })
@@ -190,10 +202,12 @@ pub fn weighted(features: &Features, coefficients: &ByScorer<f32>, candidates: s
     sums
 }
 
+/// What a sum of 0 is brought to by [`squash`].
+pub(super) const NOTHING: f32 = 0.02;
+
 /// Brings a sum to 0..1: 1/2 for one as strong as its level, little for no opinion, less for one against. It rises everywhere, so that it makes no ties.
 #[must_use]
 pub fn squash(sum: f32) -> f32 {
-    const NOTHING: f32 = 0.02;
     if sum >= 0.0 { NOTHING + (1.0 - 2.0 * NOTHING) * sum / (1.0 + sum) } else { NOTHING / (1.0 - sum) }
 }
 

@@ -133,6 +133,12 @@ impl Catalogue {
         self.domains.iter().position(|known| known == domain).map(|number| number as u16)
     }
 
+    /// The number of the domain of the item at this place.
+    #[must_use]
+    pub fn domain_number_of(&self, index: ItemIndex) -> Option<u16> {
+        self.domain_numbers.get(index.0 as usize).copied().filter(|&number| number != Self::NO_DOMAIN)
+    }
+
     /// Whether the item at this place is of the domain of this number.
     #[must_use]
     pub fn is_of(&self, index: ItemIndex, domain: u16) -> bool {
@@ -160,12 +166,6 @@ impl Catalogue {
     #[must_use]
     pub fn is_available(&self, index: ItemIndex) -> bool {
         self.available.get(index.0 as usize).copied().unwrap_or(false)
-    }
-
-    /// The same of all places.
-    #[must_use]
-    pub fn available(&self) -> &[bool] {
-        &self.available
     }
 
     #[must_use]

@@ -27,7 +27,14 @@ pub(super) struct Asked<'a> {
 
 /// Why an item has its relevance, strongest first. The weight of a reason is the share of the relevance that came from the part it stands for:
 /// of a scorer's part, what its named evidence contributed of all that spoke for the item. Weights are positive and sum to at most 1.
-pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts, shares: &ByScorer<f32>) -> Vec<Reason> {
+/// `position`: of the item in its domain.
+pub(super) fn reasons(
+    asked: &Asked<'_>,
+    item: ItemIndex,
+    position: usize,
+    parts: &Parts,
+    shares: &ByScorer<f32>,
+) -> Vec<Reason> {
     let &Asked { catalogue, profile, tastes, .. } = asked;
     let total = parts.total();
     if total <= 0.0 {
@@ -36,7 +43,7 @@ pub(super) fn reasons(asked: &Asked<'_>, item: ItemIndex, parts: &Parts, shares:
     let share_of = |scorer: usize| parts.scorers / total * shares[scorer];
     let (popularity, content) = (share_of(POPULARITY), share_of(CONTENT));
     let mut reasons = Vec::new();
-    let texts = tastes.texts(item);
+    let texts = tastes.texts(position);
     if parts.tastes > 0.0 && !texts.is_empty() {
         reasons.push(Reason {
             code: ReasonCode::MatchesTaste,

@@ -8,6 +8,8 @@ pub mod catalogue;
 pub mod dataset;
 mod explain;
 mod fold_in;
+mod known_taste;
+mod lanes;
 mod list;
 mod neighbours;
 pub mod pipeline;
@@ -22,6 +24,7 @@ pub mod tastes;
 pub mod text;
 pub mod text_vectors;
 mod top_k;
+pub mod view;
 pub mod vocabulary;
 
 /// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.

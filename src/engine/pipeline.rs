@@ -1,5 +1,7 @@
 //! READ FIRST. The pipeline: resolve tastes -> fold in -> retrieve -> score -> blend -> re-rank -> explain.
 
+use std::sync::Arc;
+
 use crate::domain::{Behaviour, Degradation, Domain, ModelRef, Query, Recommendation};
 
 use super::ItemIndex;
@@ -8,12 +10,12 @@ use super::blend::{Blend, Features, PersonBlend};
 use super::catalogue::Catalogue;
 use super::fold_in;
 use super::list::{List, Ranker, Said};
-use super::retrieve::{self, Allowed};
+use super::retrieve::{self, Hidden};
 use super::scorers::content::Content;
 use super::scorers::{ByScorer, ITEM_TO_ITEM, Profile, SCORERS, Scorer};
 use super::settings::InteractionSettings;
-use super::taste_match::ListTastes;
-use super::tastes::{self, Met};
+use super::tastes;
+use super::view::View;
 
 pub use super::neighbours::similar;
 
@@ -42,10 +44,10 @@ pub fn recommend(
     query: &Query,
     history: &[Behaviour],
 ) -> Recommendation {
-    let (tastes, unmatched) = tastes::resolve(catalogue, &query.tastes);
-    let matched: Vec<Met<'_>> = tastes.resolved.iter().map(|taste| tastes::matches(catalogue, &taste.wanted)).collect();
-    let profile = fold_in::profile(catalogue, model, interactions, history, tastes, &matched);
-    let allowed = Allowed::new(catalogue, query, history, &profile.tastes);
+    let view = model.map_or_else(|| Arc::new(View::new(catalogue, None)), |model| model.view(catalogue));
+    let (tastes, unmatched) = tastes::resolve(catalogue, model, &view, &query.tastes);
+    let profile = fold_in::profile(catalogue, interactions, history, tastes);
+    let hidden = Hidden::new(catalogue, &view, query, history, &profile.tastes);
 
     // All lists in one go: a history is folded in once.
     let rankers: Vec<Ranker> = query
@@ -53,18 +55,15 @@ pub fn recommend(
         .iter()
         .map(|domain| Ranker::named(query.model.as_deref(), person_blend(catalogue, model, &profile, domain)))
         .collect();
-    let said = Said::new(catalogue, model, &profile, |scorer| rankers.iter().any(|ranker| ranker.wants(scorer)));
+    let wanted = |scorer| rankers.iter().any(|ranker| ranker.wants(scorer));
+    let is_hybrid = query.model.as_deref().is_none_or(|name| name == MODEL_NAMES[0]);
+    let mut said = Said::new(catalogue, model, &profile, is_hybrid, wanted);
+    if !rankers.iter().all(|ranker| said.is_weighed(ranker)) {
+        said = Said::new(catalogue, model, &profile, false, wanted);
+    }
     let lists = query.domains.iter().zip(&rankers).map(|(domain, ranker)| {
-        let list = List {
-            catalogue,
-            model,
-            said: &said,
-            ranker,
-            coefficients: ranker.coefficients(&said.by),
-            tastes: ListTastes::new(catalogue, &profile.tastes, &matched, domain),
-        };
-        let candidates = retrieve::candidates(catalogue, query, &allowed, domain);
-        (domain.clone(), list.ranked(&candidates, query, &profile))
+        let list = List::new(catalogue, model, &view, &profile, &said, ranker, domain);
+        (domain.clone(), list.ranked(&retrieve::allowed(catalogue, list.items, query, &hidden, domain), query))
     });
     let lists = lists.collect();
 
@@ -124,7 +123,7 @@ pub fn known_of(catalogue: &Catalogue, profile: &Profile, domain: &Domain) -> (u
     let number = catalogue.domain_number(domain);
     let of_domain = |(index, _): &&(ItemIndex, f32)| number.is_some_and(|number| catalogue.is_of(*index, number));
     let items = profile.history.iter().filter(of_domain).count();
-    (items, profile.history.len() > items || !profile.pseudo_history.is_empty())
+    (items, profile.history.len() > items || profile.has_stand_ins())
 }
 
 pub(super) fn person_blend(

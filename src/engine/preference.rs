@@ -1,7 +1,5 @@
 //! Preference: what a person did with an item, as one signed number.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::domain::{Behaviour, InteractionKind, ItemId};
@@ -23,9 +21,25 @@ const PER_FIFTH: f64 = 0.4;
 /// 10. A rating counts by its distance to the person's mean, which few ratings only move a little from the middle of the scale.
 #[must_use]
 pub fn preferences(history: &[Behaviour], settings: &InteractionSettings, reference: Timestamp) -> Vec<(ItemId, f32)> {
+    let strengths = strengths(history, settings, reference).into_iter();
+    strengths.map(|(item, strength)| (item.clone(), strength)).collect()
+}
+
+/// The same with borrowed ids.
+#[must_use]
+pub fn strengths<'h>(
+    history: &'h [Behaviour],
+    settings: &InteractionSettings,
+    reference: Timestamp,
+) -> Vec<(&'h ItemId, f32)> {
     let mean = mean_rating(history, settings);
-    let mut by_item: BTreeMap<&ItemId, f32> = BTreeMap::new();
-    for entry in history {
+    let mut entries: Vec<&Behaviour> = history.iter().collect();
+    // Most come in this order.
+    if !entries.is_sorted_by(|a, b| a.item_id <= b.item_id) {
+        entries.sort_by(|a, b| a.item_id.cmp(&b.item_id));
+    }
+    let mut by_item: Vec<(&ItemId, f32)> = Vec::with_capacity(entries.len());
+    for entry in entries {
         let Some(kind) = settings.of(entry.kind) else { continue };
         let amount = match entry.kind {
             InteractionKind::Rating => rating_amount(entry.last_value, mean, settings),
@@ -33,13 +47,14 @@ pub fn preferences(history: &[Behaviour], settings: &InteractionSettings, refere
             _ => entry.total.max(0.0).ln_1p() / std::f64::consts::LN_2,
         };
         let strength = kind.weight * amount as f32 * decay(entry.last_at, reference, kind.half_life_days);
-        *by_item.entry(&entry.item_id).or_default() += strength;
+        match by_item.last_mut().filter(|(item, _)| *item == &entry.item_id) {
+            Some((_, sum)) => *sum += strength,
+            None => by_item.push((&entry.item_id, strength)),
+        }
     }
+    by_item.iter_mut().for_each(|(_, strength)| *strength = strength.clamp(-STRONGEST, STRONGEST));
+    by_item.retain(|(_, strength)| strength.is_finite());
     by_item
-        .into_iter()
-        .map(|(item, strength)| (item.clone(), strength.clamp(-STRONGEST, STRONGEST)))
-        .filter(|(_, strength)| strength.is_finite())
-        .collect()
 }
 
 /// How much something that happened at `at` still says at `reference`: 1 for now, a half after one half-life.
@@ -71,6 +86,8 @@ fn rating_amount(rating: Option<f64>, mean: f64, settings: &InteractionSettings)
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::engine::settings::KindWeight;
 

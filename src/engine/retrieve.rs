@@ -1,20 +1,30 @@
 //! Retrieve: which items an answer may hold. What is left out here cannot come back: filters, exclusions and availability are guarantees.
 
+use std::sync::Arc;
+
 use crate::domain::{Behaviour, Domain, InteractionKind, Query};
 
 use super::ItemIndex;
 use super::catalogue::Catalogue;
-use super::tastes::{TasteProfile, Wanted};
+use super::known_taste::KnownTaste;
+use super::tastes::Wanted;
+use super::view::{DomainItems, View};
 
-/// By place: whether an item may be returned as far as its id says.
-pub(super) struct Allowed(Vec<bool>);
+/// The items that no list may hold, whatever their domain.
+pub(super) struct Hidden(Vec<(u16, usize)>);
 
-impl Allowed {
-    /// What is available, not excluded, and unless the query wants it, neither consumed nor named. To have been shown an item is not to have consumed
-    /// it; to dislike or skip it is.
-    pub(super) fn new(catalogue: &Catalogue, query: &Query, history: &[Behaviour], tastes: &TasteProfile) -> Self {
-        let mut allowed = catalogue.available().to_vec();
-        let mut hide = |index: ItemIndex| allowed[index.0 as usize] = false;
+impl Hidden {
+    /// What is excluded and, unless the query wants it, consumed or named. To have been shown an item is not to have consumed it; to dislike or skip
+    /// it is.
+    pub(super) fn new(
+        catalogue: &Catalogue,
+        view: &View,
+        query: &Query,
+        history: &[Behaviour],
+        tastes: &[Arc<KnownTaste>],
+    ) -> Self {
+        let mut hidden = Vec::new();
+        let mut hide = |index: ItemIndex| hidden.extend(catalogue.domain_number_of(index).zip(view.position(index)));
         for id in &query.exclude {
             catalogue.index_of(id).map(&mut hide);
         }
@@ -22,20 +32,34 @@ impl Allowed {
             for entry in history.iter().filter(|entry| entry.kind != InteractionKind::Impression) {
                 catalogue.index_of(&entry.item_id).map(&mut hide);
             }
-            for taste in &tastes.resolved {
-                if let Wanted::Titles(titles) = &taste.wanted {
+            for taste in tastes {
+                if let Wanted::Titles(titles) = &taste.resolved.wanted {
                     titles.iter().copied().for_each(&mut hide);
                 }
             }
         }
-        Self(allowed)
+        Self(hidden)
     }
 }
 
-/// All items of a domain that may be returned, by index.
-pub(super) fn candidates(catalogue: &Catalogue, query: &Query, allowed: &Allowed, domain: &Domain) -> Vec<ItemIndex> {
-    let unfiltered = query.filters.is_empty();
-    let admits = |index| unfiltered || catalogue.get(index).is_some_and(|item| query.filters.admits(item));
-    let all = catalogue.of_domain(domain).iter().copied();
-    all.filter(|&index| allowed.0[index.0 as usize] && admits(index)).collect()
+/// By position of a domain: whether the item is available, not hidden, and passes the filters.
+pub(super) fn allowed(
+    catalogue: &Catalogue,
+    items: &DomainItems,
+    query: &Query,
+    hidden: &Hidden,
+    domain: &Domain,
+) -> Vec<bool> {
+    let mut allowed = items.available.clone();
+    if let Some(number) = catalogue.domain_number(domain) {
+        for &(_, position) in hidden.0.iter().filter(|(of, _)| *of == number) {
+            allowed[position] = false;
+        }
+    }
+    if !query.filters.is_empty() {
+        for (allowed, &item) in allowed.iter_mut().zip(&items.items) {
+            *allowed = *allowed && catalogue.get(item).is_some_and(|item| query.filters.admits(item));
+        }
+    }
+    allowed
 }

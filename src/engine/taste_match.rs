@@ -1,10 +1,11 @@
 //! Taste match: how much an item meets the tastes that speak for one list.
 
+use std::sync::Arc;
+
 use crate::domain::Domain;
 
-use super::ItemIndex;
-use super::catalogue::Catalogue;
-use super::tastes::{Met, Resolved, TasteProfile};
+use super::known_taste::KnownTaste;
+use super::lanes;
 
 /// The share of a score that the tastes of the list's own domain have, those of a free text across domains, and those of other domains.
 const OWN_TASTES: f32 = 0.7;
@@ -15,37 +16,29 @@ const ONE_TASTE: f32 = 0.6;
 
 /// The tastes that speak for one list, and their share in its scores.
 pub(super) struct ListTastes<'a> {
-    /// A taste, and the items that meet it.
-    tastes: Vec<(&'a Resolved, &'a Met<'a>)>,
+    /// A taste as it was written, and how much each position of the domain meets it.
+    tastes: Vec<(&'a str, &'a [f32])>,
     pub(super) share: f32,
 }
 
 impl<'a> ListTastes<'a> {
-    /// Those given for this domain or for all; if none of them is met by any item of the domain, those of other domains.
-    pub(super) fn new(
-        catalogue: &Catalogue,
-        tastes: &'a TasteProfile,
-        matched: &'a [Met<'a>],
-        domain: &Domain,
-    ) -> Self {
-        let number = catalogue.domain_number(domain);
-        let is_met = |met: &Met<'_>| {
-            number.is_some_and(|number| met.items().iter().any(|&(item, _)| catalogue.is_of(item, number)))
-        };
-        let met: Vec<(&Resolved, &Met<'_>)> =
-            tastes.resolved.iter().zip(matched).filter(|(_, met)| is_met(met)).collect();
-        let is_own = |taste: &Resolved| taste.domain.as_ref().is_none_or(|of| of == domain);
-        let own: Vec<_> = met.iter().copied().filter(|(taste, _)| is_own(taste)).collect();
-        let share = if own.iter().any(|(taste, _)| taste.domain.is_some()) {
+    /// Those given for this domain or for all; if none of them is met by any item of the domain, those of other domains. `number` is that of the domain.
+    pub(super) fn new(tastes: &'a [Arc<KnownTaste>], domain: &Domain, number: Option<u16>) -> Self {
+        let Some(number) = number else { return Self { tastes: Vec::new(), share: 0.0 } };
+        let is_own = |taste: &KnownTaste| taste.resolved.domain.as_ref().is_none_or(|of| of == domain);
+        let is_met = |taste: &&Arc<KnownTaste>| !taste.met(number).is_empty();
+        let heard = |own: bool| tastes.iter().filter(is_met).filter(move |taste| is_own(taste) == own);
+        let share = if heard(true).any(|taste| taste.resolved.domain.is_some()) {
             OWN_TASTES
-        } else if !own.is_empty() {
+        } else if heard(true).next().is_some() {
             FREE_TEXT
-        } else if !met.is_empty() {
+        } else if heard(false).next().is_some() {
             FOREIGN_TASTES
         } else {
             0.0
         };
-        Self { tastes: if own.is_empty() { met } else { own }, share }
+        let own = share > FOREIGN_TASTES;
+        Self { tastes: heard(own).map(|taste| (taste.resolved.text.as_str(), taste.met(number))).collect(), share }
     }
 
     /// How many there are.
@@ -53,29 +46,23 @@ impl<'a> ListTastes<'a> {
         self.tastes.len()
     }
 
-    /// How much an item meets one of them.
-    pub(super) fn met(&self, taste: usize, item: ItemIndex) -> f32 {
-        self.tastes[taste].1.of(item)
+    /// How much the item at a position meets one of them.
+    pub(super) fn met(&self, taste: usize, position: usize) -> f32 {
+        self.tastes[taste].1[position]
     }
 
-    /// How much each place of the catalogue meets all of them together, 0 to 1.
-    pub(super) fn scores(&self, places: usize) -> Vec<f32> {
-        let mut unmet = vec![1.0f32; places];
-        for (_, met) in &self.tastes {
-            for &(item, met) in met.items() {
-                unmet[item.0 as usize] *= 1.0 - ONE_TASTE * met;
-            }
-        }
-        unmet.iter_mut().for_each(|unmet| *unmet = 1.0 - *unmet);
-        unmet
+    /// How much each of `size` positions meets all of them together, 0 to 1.
+    pub(super) fn scores(&self, size: usize) -> Vec<f32> {
+        let rows: Vec<&[f32]> = self.tastes.iter().map(|(_, met)| *met).collect();
+        lanes::at_least_one(size, ONE_TASTE, &rows)
     }
 
-    /// The tastes that an item meets, as the caller wrote them.
-    pub(super) fn texts(&self, item: ItemIndex) -> Vec<&'a str> {
+    /// The tastes that the item at a position meets, as the caller wrote them.
+    pub(super) fn texts(&self, position: usize) -> Vec<&'a str> {
         let mut texts: Vec<&str> = Vec::new();
-        for (taste, met) in &self.tastes {
-            if met.of(item) > 0.0 && !texts.contains(&taste.text.as_str()) {
-                texts.push(&taste.text);
+        for &(text, met) in &self.tastes {
+            if met[position] > 0.0 && !texts.contains(&text) {
+                texts.push(text);
             }
         }
         texts

@@ -8,17 +8,21 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::domain::{Domain, ItemId, Taste, Unmatched};
 
 use super::ItemIndex;
+use super::artifact::BoundModel;
 use super::catalogue::{Catalogue, title_key};
+use super::known_taste::KnownTaste;
 use super::scorers::content::{GENRE, TITLE, Term, creator_term, label_term, word_term};
 use super::spelling::{Correction, Names};
 use super::text;
 use super::text_vectors::{self, Vector};
+use super::view::View;
 use super::vocabulary::{self, Piece};
 
 /// A search for a misspelling reads all labels and titles, so that only the first few of a request get one.
@@ -55,32 +59,38 @@ pub struct Resolved {
     pub wanted: Wanted,
 }
 
-/// The tastes of one request.
-#[derive(Debug, Clone, Default)]
-pub struct TasteProfile {
-    pub resolved: Vec<Resolved>,
-}
-
-/// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction.
+/// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction. What needed no search for a misspelling
+/// is kept in the view.
 #[must_use]
-pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Unmatched>) {
-    let mut profile = TasteProfile::default();
+pub fn resolve(
+    catalogue: &Catalogue,
+    model: Option<&BoundModel>,
+    view: &View,
+    tastes: &[Taste],
+) -> (Vec<Arc<KnownTaste>>, Vec<Unmatched>) {
+    let mut all: Vec<Arc<KnownTaste>> = Vec::with_capacity(tastes.len());
     let mut unmatched = Vec::new();
     let names = OnceCell::new();
     let mut searches = 0;
     for taste in tastes {
+        if let Some(known) = view.taste(taste) {
+            all.extend(known.iter().map(Arc::clone));
+            continue;
+        }
         let reader = Reader { catalogue, domain: taste.domain.as_ref() };
         let mut wanted = reader.exact(&taste.text);
+        let mut certain = true;
         if wanted.is_empty() {
             let text = reader.free_text(&taste.text);
             wanted = text.wanted;
             if wanted.is_empty() || !text.complete {
+                certain = false;
                 searches += 1;
                 let nearest = (searches <= MISSPELLINGS)
                     .then(|| names.get_or_init(|| Names::new(catalogue)))
                     .and_then(|names| nearest(names, taste));
-                let certain = nearest.as_ref().filter(|nearest| nearest.certain);
-                let corrected = certain.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
+                let sure = nearest.as_ref().filter(|nearest| nearest.certain);
+                let corrected = sure.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
                 if wanted.is_empty() || !corrected.is_empty() {
                     wanted = corrected;
                     if wanted.is_empty()
@@ -98,13 +108,15 @@ pub fn resolve(catalogue: &Catalogue, tastes: &[Taste]) -> (TasteProfile, Vec<Un
                 }
             }
         }
-        profile.resolved.extend(wanted.into_iter().map(|wanted| Resolved {
-            domain: taste.domain.clone(),
-            text: taste.text.clone(),
-            wanted,
-        }));
+        let of = |wanted| Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted };
+        let known = wanted.into_iter().map(|wanted| Arc::new(KnownTaste::new(catalogue, model, view, of(wanted))));
+        let known: Vec<Arc<KnownTaste>> = known.collect();
+        if certain {
+            view.keep(taste, &known);
+        }
+        all.extend(known);
     }
-    (profile, unmatched)
+    (all, unmatched)
 }
 
 /// Whether a text says so much that its meaning can be guessed: two words, or two characters that are words by themselves.
@@ -289,12 +301,6 @@ impl Met<'_> {
     #[must_use]
     pub fn items(&self) -> &[(ItemIndex, f32)] {
         &self.0
-    }
-
-    /// How much an item meets it, 0 to 1.
-    #[must_use]
-    pub fn of(&self, item: ItemIndex) -> f32 {
-        self.0.binary_search_by_key(&item, |&(other, _)| other).map_or(0.0, |at| self.0[at].1)
     }
 
     fn from_places(places: &[f32]) -> Self {

@@ -19,8 +19,45 @@ pub fn top_k(catalogue: &Catalogue, items: &[ItemIndex], scores: &[f32], k: usiz
 /// The `k`th largest of `values`; -∞ when there are fewer.
 #[must_use]
 pub fn kth_largest(values: &[f32], k: usize) -> f32 {
-    let best = with_room(k, values, |a: &usize, b: &usize| values[*b].total_cmp(&values[*a]));
-    if best.len() < k { f32::NEG_INFINITY } else { best.iter().map(|&at| values[at]).fold(f32::INFINITY, f32::min) }
+    if k == 0 || values.len() < k {
+        return f32::NEG_INFINITY;
+    }
+    let room = (4 * k).max(64);
+    let mut best: Vec<f32> = Vec::with_capacity(room.min(values.len()));
+    let falling = |a: &f32, b: &f32| b.total_cmp(a);
+    let mut threshold = f32::NEG_INFINITY;
+    for chunk in values.chunks(CHUNK) {
+        if !chunk.iter().fold(false, |any, &value| any | (value > threshold)) {
+            continue;
+        }
+        for &value in chunk {
+            if value > threshold {
+                best.push(value);
+                if best.len() == room {
+                    threshold = *best.select_nth_unstable_by(k - 1, falling).1;
+                    best.truncate(k);
+                }
+            }
+        }
+    }
+    if best.len() < k { f32::NEG_INFINITY } else { *best.select_nth_unstable_by(k - 1, falling).1 }
+}
+
+/// Values that are looked at together: most chunks hold nothing that is large enough.
+const CHUNK: usize = 32;
+
+/// Calls `with` each place whose value is at least `least`, in their order.
+pub fn at_least(values: &[f32], least: f32, mut with: impl FnMut(usize)) {
+    for (number, chunk) in values.chunks(CHUNK).enumerate() {
+        if !chunk.iter().fold(false, |any, &value| any | (value >= least)) {
+            continue;
+        }
+        for (place, &value) in chunk.iter().enumerate() {
+            if value >= least {
+                with(number * CHUNK + place);
+            }
+        }
+    }
 }
 
 /// The `k` best places, in any order, in one pass: what is below the worst of the best so far costs one comparison. A buffer takes the others, and is cut

@@ -1,8 +1,5 @@
 //! Diversity: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), with the coverage of tastes (Agrawal et al., WSDM 2009).
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 /// What a taste that many picks have met has lost of its worth, at most: so little that meeting it is still worth more than meeting none.
 const COVERED: f32 = 0.4;
 
@@ -33,34 +30,39 @@ pub fn select(
         return (0..count.min(limit)).map(|place| (place, relevance(place, &worth))).collect();
     }
     let mut covered = vec![0.0f32; tastes];
-    // As values never rise, that of an earlier round is a bound: only those that could still be the best are brought up to date (Minoux 1978, "lazy
-    // greedy"), first in their relevance, which is cheap, and only then in what they resemble.
-    let value = |place: usize, nearest: f32, worth: &[f32]| {
-        (1.0 - diversity) * relevance(place, worth) + diversity * (1.0 - nearest)
-    };
-    let mut left: BinaryHeap<Left> = (0..count)
-        .map(|place| Left { bound: value(place, 0.0, &worth), place, nearest: 0.0, compared: 0, round: 0 })
+    let mut left: Vec<Left> = (0..count)
+        .map(|place| Left { place, relevance: relevance(place, &worth), nearest: 0.0, compared: 0 })
         .collect();
+    let value = |of: &Left| (1.0 - diversity) * of.relevance + diversity * (1.0 - of.nearest);
     let mut picked: Vec<(usize, f32)> = Vec::with_capacity(limit.min(count));
-    while picked.len() < limit {
-        let Some(mut best) = left.pop() else { break };
-        if best.compared < picked.len() {
-            if best.round == picked.len() {
-                best.nearest = best.nearest.max(nearest(best.place, &picked[best.compared..]));
-                best.compared = picked.len();
+    while picked.len() < limit && !left.is_empty() {
+        // What a candidate resembles is costly to find: as the likeness known so far can only rise, only those that could still be the best are compared
+        // with the newest picks (Minoux 1978, "lazy greedy").
+        let (at, best) = loop {
+            let (mut at, mut best) = (0, f32::NEG_INFINITY);
+            for (place, candidate) in left.iter().enumerate() {
+                let value = value(candidate);
+                if value > best {
+                    (at, best) = (place, value);
+                }
             }
-            best.round = picked.len();
-            best.bound = value(best.place, best.nearest, &worth);
-            left.push(best);
-            continue;
-        }
-        picked.push((best.place, best.bound.clamp(0.0, 1.0)));
+            let candidate = &mut left[at];
+            if candidate.compared == picked.len() {
+                break (at, best);
+            }
+            candidate.nearest = candidate.nearest.max(nearest(candidate.place, &picked[candidate.compared..]));
+            candidate.compared = picked.len();
+        };
+        // In their order, so that ties go to the earlier.
+        let place = left.remove(at).place;
+        picked.push((place, best.clamp(0.0, 1.0)));
         // One taste alone competes with none.
         if tastes > 1 {
             for taste in 0..tastes {
-                covered[taste] += met(best.place, taste);
+                covered[taste] += met(place, taste);
                 worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(2.0 * covered[taste]));
             }
+            left.iter_mut().for_each(|left| left.relevance = relevance(left.place, &worth));
         }
     }
     picked
@@ -68,34 +70,13 @@ pub fn select(
 
 /// A candidate that was not picked yet, and what is known of its value.
 struct Left {
-    bound: f32,
     place: usize,
+    relevance: f32,
+    /// The likeness to the pick that it is most like, of those that it was compared with.
     nearest: f32,
-    /// How many picks `nearest` knows of.
+    /// With how many picks.
     compared: usize,
-    /// How many picks the relevance in `bound` knows of.
-    round: usize,
 }
-
-impl Ord for Left {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.bound.total_cmp(&other.bound).then(other.place.cmp(&self.place))
-    }
-}
-
-impl PartialOrd for Left {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Left {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Left {}
 
 #[cfg(test)]
 mod tests {

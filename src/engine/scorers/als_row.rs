@@ -162,19 +162,6 @@ fn add_with<S: Simd>(simd: S, to: &mut [f32], factor: f32, what: &[f32]) {
     }
 }
 
-/// The scalar product in eight lanes, which the compiler turns into vector instructions.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..8 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
-}
-
 /// Solves `(LR + I)x = b` in place, `LR` symmetric.
 pub(super) fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: &mut Mat<f32>) {
     let size = left.nrows();

@@ -3,6 +3,7 @@
 //! Items and people are vectors over terms. The score is the cosine `Σₜ qₜ·idfₜ·wₜ / (|q·idf|·|w|)` of the person's vector `q` (the sum of the vectors
 //! of their items times their strengths) and the item's field weights `w`; `idfₜ = ln(1 + N / dfₜ)` (Salton & Buckley 1988).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::domain::Item;
@@ -25,6 +26,11 @@ const DESCRIPTION: f32 = 0.375;
 /// A person's vector keeps this many of its strongest terms: what a long history says only once does not move a ranking.
 const TERMS_OF_A_PERSON: usize = 120;
 
+thread_local! {
+    /// A number for each term, all 0 between one use and the next.
+    static MARKS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The terms of all items, with the items of each term. A change costs the terms of the one item that changes.
 #[derive(Debug, Default)]
 pub struct ContentIndex {
@@ -33,6 +39,8 @@ pub struct ContentIndex {
     postings: Vec<Vec<(ItemIndex, f32)>>,
     /// By item: terms (rising) with field weights, and the length of that vector.
     vectors: Vec<(Vec<(Term, f32)>, f32)>,
+    /// These lengths side by side: all of them are read for everybody who has a history.
+    lengths: Vec<f32>,
     items: usize,
 }
 
@@ -100,8 +108,10 @@ impl ContentIndex {
         let place = index.0 as usize;
         if self.vectors.len() <= place {
             self.vectors.resize_with(place + 1, Default::default);
+            self.lengths.resize(place + 1, 0.0);
         }
         self.vectors[place] = (vector, length);
+        self.lengths[place] = length;
         self.items += 1;
     }
 
@@ -186,23 +196,27 @@ impl ContentIndex {
         terms
     }
 
-    /// How alike an item is to the one of `others` that it is most like, 0 to 1: by the cosine of their field weights. `marks` is scratch: it holds a number for each term, all 0.
-    pub fn nearest(&self, item: ItemIndex, others: impl Iterator<Item = ItemIndex>, marks: &mut Vec<f32>) -> f32 {
+    /// How alike an item is to the one of `others` that it is most like, 0 to 1: by the cosine of their field weights.
+    pub fn nearest(&self, item: ItemIndex, others: impl Iterator<Item = ItemIndex>) -> f32 {
         let (vector, length) = self.vector(item);
-        marks.resize(self.names.len(), 0.0);
-        for &(term, weight) in vector {
-            marks[term as usize] = weight;
-        }
-        let alike = |other: ItemIndex| {
-            let (other, other_length) = self.vector(other);
-            let sum: f32 = other.iter().map(|&(term, weight)| marks[term as usize] * weight).sum();
-            if sum > 0.0 { (sum / (length * other_length)).clamp(0.0, 1.0) } else { 0.0 }
-        };
-        let nearest = others.map(alike).fold(0.0, f32::max);
-        for &(term, _) in vector {
-            marks[term as usize] = 0.0;
-        }
-        nearest
+        MARKS.with_borrow_mut(|marks| {
+            if marks.len() < self.names.len() {
+                marks.resize(self.names.len(), 0.0);
+            }
+            for &(term, weight) in vector {
+                marks[term as usize] = weight;
+            }
+            let alike = |other: ItemIndex| {
+                let (other, other_length) = self.vector(other);
+                let sum: f32 = other.iter().map(|&(term, weight)| marks[term as usize] * weight).sum();
+                if sum > 0.0 { (sum / (length * other_length)).clamp(0.0, 1.0) } else { 0.0 }
+            };
+            let nearest = others.map(alike).fold(0.0, f32::max);
+            for &(term, _) in vector {
+                marks[term as usize] = 0.0;
+            }
+            nearest
+        })
     }
 
     /// How alike each item is to one, by place, in the measure of [`Self::nearest`].
@@ -272,7 +286,7 @@ impl PersonTerms<'_> {
     #[must_use]
     pub fn of(&self, item: ItemIndex) -> f32 {
         match self.sums.get(item.0 as usize) {
-            Some(&sum) if sum != 0.0 => sum / (self.index.vector(item).1 * self.length),
+            Some(&sum) if sum != 0.0 => sum / (self.index.lengths[item.0 as usize] * self.length),
             _ => 0.0,
         }
     }

@@ -8,22 +8,17 @@
 //! "Applications of the conjugate gradient method for implicit feedback collaborative filtering", RecSys 2011), in coordinates where those few are
 //! nearly exact; folding a person in is one exact solve ([`super::als_row`]).
 
-use std::borrow::Cow;
-
 use faer::{Accum, ColRef, Mat, MatRef, Par, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::ItemIndex;
-use crate::engine::artifact::Binding;
-use crate::engine::catalogue::Catalogue;
-use crate::engine::dataset::Dataset;
+use crate::engine::dataset::{Dataset, mean_positive};
+use crate::engine::lanes::dot;
 
-use super::als_row::{Entry, approach, dot, scaled, shrinkage, solve, solve_with_unit};
+use super::als_row::{Entry, approach, shrinkage, solve};
 use super::term_factors::{self, Rows, TermFactors};
-use super::{Contribution, Prepared, Profile, Scorer};
 
 /// The hyper-parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,16 +97,15 @@ fn turn(factors: &mut Mat<f32>, other: &mut Mat<f32>) -> Result<Vec<f32>, AlsErr
 
 /// The confidences and targets of a person's strengths: what was liked has the target 1, what was not 0.
 fn entries(items: &[u32], strengths: &[f32], size: usize, exponent: f32) -> Vec<Entry> {
-    let positive = strengths.iter().filter(|&&strength| strength > 0.0);
-    let (sum, count) = positive.fold((0.0, 0.0f32), |(sum, count), &strength| (sum + strength, count + 1.0));
-    let mean = if sum > 0.0 { sum / count } else { 1.0 };
+    let mean = mean_positive(strengths);
     let known = items.iter().zip(strengths).filter(|&(&item, &strength)| (item as usize) < size && strength != 0.0);
     known
-        .map(|(&item, &strength)| {
-            let confidence = (strength.abs() / mean).powf(exponent).clamp(0.05, 20.0);
-            (item, confidence, f32::from(u8::from(strength > 0.0)))
-        })
+        .map(|(&item, &strength)| (item, confidence(strength, mean, exponent), f32::from(u8::from(strength > 0.0))))
         .collect()
+}
+
+pub(super) fn confidence(strength: f32, mean: f32, exponent: f32) -> f32 {
+    (strength.abs() / mean).powf(exponent).clamp(0.05, 20.0)
 }
 
 /// Fits the factors of the first `size` columns of `data`, from a random start by `seed`.
@@ -171,7 +165,7 @@ fn half_epoch(rows: &[Vec<Entry>], other: &Mat<f32>, eigenvalues: &[f32], settin
 }
 
 /// `λ#` of a row with so many interactions out of so many.
-fn penalty(interactions: usize, of: usize, settings: &AlsSettings) -> f32 {
+pub(super) fn penalty(interactions: usize, of: usize, settings: &AlsSettings) -> f32 {
     let frequency = interactions as f32 + settings.unobserved_weight * of as f32;
     settings.regularization * frequency.powf(settings.frequency_exponent)
 }
@@ -201,7 +195,9 @@ impl AlsFactors {
         self.len() == 0
     }
 
-    fn column(&self, item: u32) -> &[f32] {
+    /// The factors of one column.
+    #[must_use]
+    pub fn column(&self, item: u32) -> &[f32] {
         &self.factors[item as usize * self.dimensions..][..self.dimensions]
     }
 
@@ -282,94 +278,6 @@ impl AlsFactors {
             .into_iter()
             .find_map(|(holds, reason)| (!holds).then_some(reason))
             .or_else(|| self.terms.fault(self.dimensions))
-    }
-}
-
-/// iALS over the items of a catalogue.
-#[derive(Debug, Clone, Copy)]
-pub struct ImplicitAls<'a> {
-    pub factors: &'a AlsFactors,
-    pub settings: &'a AlsSettings,
-    pub binding: &'a Binding,
-    /// By column: the length of its factors ([`AlsFactors::lengths`]).
-    pub lengths: &'a [f32],
-}
-
-impl<'m> ImplicitAls<'m> {
-    fn person(&self, profile: &Profile) -> Option<Vec<f32>> {
-        let columns = self.binding.columns_of(profile);
-        let history: Vec<(u32, f32)> = columns.into_iter().map(|(column, strength, _)| (column, strength)).collect();
-        self.factors.fold_in(&history, self.settings)
-    }
-
-    /// The column of an item that has factors of its own.
-    fn column(&self, item: ItemIndex) -> Option<u32> {
-        self.binding.column(item).filter(|&column| (column as usize) < self.factors.len())
-    }
-
-    /// The factors of an item: its own, or those that its terms foretell.
-    fn item(&self, catalogue: &Catalogue, item: ItemIndex) -> Option<Cow<'m, [f32]>> {
-        match self.column(item) {
-            Some(column) => Some(Cow::Borrowed(self.factors.column(column))),
-            None => self.factors.terms.of(catalogue, item).map(Cow::Owned),
-        }
-    }
-}
-
-/// A person folded in: what iALS predicts of any item.
-pub struct PersonFactors<'m> {
-    als: ImplicitAls<'m>,
-    catalogue: &'m Catalogue,
-    person: Vec<f32>,
-    length: f32,
-}
-
-impl PersonFactors<'_> {
-    #[must_use]
-    pub fn of(&self, item: ItemIndex) -> f32 {
-        self.als.item(self.catalogue, item).map_or(0.0, |factors| dot(&self.person, &factors))
-    }
-
-    /// What the score of an item is at most (Cauchy-Schwarz), which costs nothing for an item with factors of its own.
-    #[must_use]
-    pub fn at_most(&self, item: ItemIndex) -> f32 {
-        match self.als.column(item) {
-            Some(column) => self.length * self.als.lengths[column as usize],
-            None => self.of(item),
-        }
-    }
-}
-
-impl<'m> Scorer<'m> for ImplicitAls<'m> {
-    fn prepare(&self, catalogue: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>> {
-        let person = self.person(profile)?;
-        let length = dot(&person, &person).sqrt();
-        // A number that is none would say nothing of any item: the other scorers answer then.
-        length.is_finite().then_some(())?;
-        Some(Prepared::Factors(PersonFactors { als: *self, catalogue, person, length }))
-    }
-
-    /// The prediction is linear in the targets of the history (Hu et al. 2008, section 5): with `y = (AᵀA + I)⁻¹ D^-½h`, item `j` of the history
-    /// adds `c_j^½ t_j (A_j · y)`.
-    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
-        let Some(wanted) = self.item(catalogue, item) else { return Vec::new() };
-        let mut known = self.binding.columns_of(profile);
-        known.retain(|&(column, strength, _)| (column as usize) < self.factors.len() && strength != 0.0);
-        let (items, strengths): (Vec<u32>, Vec<f32>) = known.iter().map(|&(column, s, _)| (column, s)).unzip();
-        let entries = entries(&items, &strengths, self.factors.len(), self.settings.strength_exponent);
-        let penalty = penalty(entries.len(), self.factors.trained, self.settings);
-        let shrink = shrinkage(&self.factors.eigenvalues, self.settings.unobserved_weight, penalty);
-        let scaled = scaled(&entries, &shrink, |item| self.factors.column(item));
-        let mut y = Mat::from_fn(shrink.len(), 1, |d, _| shrink[d] * wanted[d]);
-        solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut y);
-        let amounts = scaled.transpose() * y;
-        let part = |(place, &(_, _, source)): (usize, &(u32, f32, ItemIndex))| Contribution {
-            source: profile.history.iter().any(|&(known, _)| known == source).then_some(source),
-            amount: entries[place].1.sqrt() * entries[place].2 * amounts[(place, 0)],
-        };
-        let mut parts: Vec<Contribution> = known.iter().enumerate().map(part).collect();
-        parts.sort_by(|a, b| b.amount.total_cmp(&a.amount));
-        parts
     }
 }
 

@@ -72,11 +72,9 @@ impl ItemWeights {
     /// of long and short histories are comparable. `None` when it knows nothing of the history.
     #[must_use]
     pub fn scores(&self, history: &[(u32, f32)]) -> Option<Vec<f32>> {
-        let known = || history.iter().filter(|(item, _)| (*item as usize) < self.len());
-        let length = norm(known().map(|&(_, strength)| strength));
-        if length <= 0.0 {
-            return None;
-        }
+        let known = || history.iter().filter(|(item, strength)| (*item as usize) < self.len() && *strength != 0.0);
+        known().next()?;
+        let length = norm(history.iter().map(|&(_, strength)| strength));
         let mut scores = vec![0.0; self.len()];
         for &(item, strength) in known() {
             let scaled = strength / length;
@@ -182,15 +180,13 @@ pub struct ItemToItem<'a> {
 
 impl ItemToItem<'_> {
     fn columns(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
-        let mut columns = self.binding.columns_of(profile);
         // What stands for tastes comes after the history; it keeps its small share beside it.
-        let real = profile.history.iter().filter(|(item, _)| self.binding.column(*item).is_some()).count();
+        let (mut columns, real) = self.binding.columns_of(profile);
         let strengths: Vec<f32> = columns[..real].iter().map(|&(_, strength, _)| strength).collect();
         let mean = mean_positive(&strengths);
         for (place, (_, strength, _)) in columns.iter_mut().enumerate() {
             *strength = damped(*strength, mean, if place < real { self.exponent } else { 1.0 });
         }
-        columns.retain(|&(column, ..)| (column as usize) < self.weights.len());
         columns
     }
 }
@@ -213,7 +209,8 @@ impl<'m> Scorer<'m> for ItemToItem<'m> {
             source: profile.history.iter().any(|&(known, _)| known == source).then_some(source),
             amount: strength / length * self.weights.weight(from as usize, to),
         };
-        let mut all: Vec<Contribution> = history.into_iter().map(of).collect();
+        let covered = history.into_iter().filter(|&(column, ..)| (column as usize) < self.weights.len());
+        let mut all: Vec<Contribution> = covered.map(of).collect();
         all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
         all
     }

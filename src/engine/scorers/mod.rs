@@ -1,5 +1,6 @@
 //! The scorers: a file a model. Each gives items a number for one person; the blend makes one ranking of them.
 
+pub mod als_person;
 mod als_row;
 pub mod content;
 pub mod ease;
@@ -10,13 +11,15 @@ pub mod item_weights;
 pub mod popularity;
 pub mod term_factors;
 
+use std::sync::Arc;
+
 use super::ItemIndex;
 use super::artifact::Binding;
 use super::catalogue::Catalogue;
-use super::tastes::TasteProfile;
+use super::known_taste::KnownTaste;
 
+use als_person::PersonFactors;
 use content::PersonTerms;
-use implicit_als::PersonFactors;
 use popularity::Popularity;
 
 /// All scorers by name, in the order of features and blends.
@@ -39,10 +42,18 @@ pub struct Profile {
     /// Signed strength by item (see [`super::preference`]), at most one entry an item, ordered by item id. Named titles of a
     /// request stand here as likes.
     pub history: Vec<(ItemIndex, f32)>,
-    /// Items that stand for the tastes asked for, with small positive strength: what carries a taste in one domain
-    /// over to the others. Not seen, not explained as behaviour.
-    pub pseudo_history: Vec<(ItemIndex, f32)>,
-    pub tastes: TasteProfile,
+    /// The tastes asked for. Items stand for them, with small positive strength: what carries a taste in one domain over to the others. Those are
+    /// not seen, and not explained as behaviour; one that stands for two tastes counts twice.
+    pub tastes: Vec<Arc<KnownTaste>>,
+    pub stand_in_strength: f32,
+}
+
+impl Profile {
+    /// Whether any item stands for a taste.
+    #[must_use]
+    pub fn has_stand_ins(&self) -> bool {
+        self.tastes.iter().any(|taste| !taste.stand_ins.is_empty())
+    }
 }
 
 /// The share of a score that one thing contributed; `source` is an item of the history, or `None` for a taste or the model itself.
