@@ -77,7 +77,7 @@ pub async fn app(url: &str, kind: &str, more: &[(&str, &str)]) -> TestApp {
         (of("BASE_URL"), base),
         (of("ALLOW_PRIVATE"), "true".to_owned()),
         (of("MODEL"), "fake".to_owned()),
-        (of("TIMEOUT_MS"), "400".to_owned()),
+        (of("TIMEOUT_MS"), "3000".to_owned()),
         ("MEDLEY_LARGE_MODEL__RERANK".to_owned(), "p".to_owned()),
         ("MEDLEY_LARGE_MODEL__WEIGHT".to_owned(), "0.9".to_owned()),
     ];
