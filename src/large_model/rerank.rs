@@ -47,7 +47,7 @@ impl Rerank {
 /// Scores of all candidates; a list that the server finds too large is cut in two.
 async fn ask(client: &Client, list: &ShortList, until: Instant) -> Result<Scores, ProviderError> {
     let mut scores: Scores = vec![None; list.candidates.len()];
-    let mut parts = vec![0..list.candidates.len()];
+    let mut parts: Vec<Range<usize>> = std::iter::once(0..list.candidates.len()).collect();
     while let Some(part) = parts.pop() {
         match ask_part(client, list, part.clone(), until).await {
             Ok(rows) => {
