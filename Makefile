@@ -22,6 +22,7 @@ fmt:
 
 clippy:
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --features candle --lib --bench encoder -- -D warnings
 
 # Licences, banned crates, sources.
 deny: tools

@@ -39,6 +39,18 @@ impl Breaker {
         self.state().open_until.is_some_and(|until| now < until)
     }
 
+    /// Whether it has opened and not closed again since: whoever it allows is trying.
+    pub fn has_opened(&self) -> bool {
+        self.state().open_until.is_some()
+    }
+
+    /// Stays open until then: the dependency itself has asked for it.
+    pub fn rest(&self, until: Instant) {
+        let mut state = self.state();
+        state.failures = LIMIT;
+        state.open_until = state.open_until.max(Some(until));
+    }
+
     pub fn succeeded(&self) {
         *self.state() = State::default();
     }
@@ -47,7 +59,7 @@ impl Breaker {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= LIMIT {
-            state.open_until = Some(now + PAUSE);
+            state.open_until = state.open_until.max(Some(now + PAUSE));
         }
     }
 
@@ -75,7 +87,17 @@ mod tests {
         breaker.failed(start + PAUSE);
         assert!(!breaker.allows(start + PAUSE * 3 / 2));
         assert!(breaker.allows(start + PAUSE * 2));
+        assert!(breaker.has_opened());
         breaker.succeeded();
-        assert!(breaker.allows(start + PAUSE * 2) && breaker.allows(start + PAUSE * 2));
+        assert!(breaker.allows(start + PAUSE * 2) && breaker.allows(start + PAUSE * 2) && !breaker.has_opened());
+    }
+
+    #[test]
+    fn it_rests_for_as_long_as_it_is_asked_to() {
+        let (breaker, start) = (Breaker::default(), Instant::now());
+        breaker.rest(start + PAUSE * 60);
+        breaker.failed(start);
+        assert!(!breaker.allows(start + PAUSE * 59) && breaker.is_open(start + PAUSE * 59));
+        assert!(breaker.allows(start + PAUSE * 60));
     }
 }

@@ -257,7 +257,7 @@ fn without_password<S: Serializer>(url: &SecretString, serializer: S) -> Result<
 }
 
 /// Names that a domain cannot have, because requests and answers have fields of these names.
-pub const RESERVED: [&str; 18] = [
+pub const RESERVED: [&str; 19] = [
     "user_id",
     "history",
     "query",
@@ -270,6 +270,7 @@ pub const RESERVED: [&str; 18] = [
     "diversity",
     "explain",
     "rerank",
+    "story",
     "deadline_ms",
     "min_watermark",
     "recommendation_id",

@@ -11,6 +11,7 @@ mod health;
 pub mod import;
 mod keys;
 mod migrate;
+mod models;
 mod openapi;
 mod providers;
 mod serve;
@@ -66,6 +67,8 @@ enum Command {
     Keys(keys::KeysCommand),
     #[command(subcommand)]
     Encryption(encryption::EncryptionCommand),
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
     /// Bring the database up to date (serving does so by itself).
     Migrate,
     /// Write behaviour anew in the database, so that nothing of people who were erased is left in its files. Writers wait.
@@ -146,6 +149,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Bench(arguments) => bench::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
             Command::Encryption(command) => encryption::run(&context, &command).await,
+            Command::Models(command) => models::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
             Command::Compact => compact::run(&context).await,
             Command::Export(arguments) => export::run(&context, &arguments).await,

@@ -1,6 +1,7 @@
 //! `medley evaluate --providers`: what the opinion of large models is worth, what it takes and what it costs.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -30,7 +31,7 @@ pub async fn compare(
     if let Some(name) = names.iter().find(|name| providers.get(name).is_none()) {
         bail!("there is no provider `{name}`; one of {}", context.config.large_model.names().join(", "));
     }
-    let chosen: Vec<&Provider> = names.iter().filter_map(|name| providers.get(name)).collect();
+    let chosen: Vec<&Arc<Provider>> = names.iter().filter_map(|name| providers.get(name)).collect();
     let (seed, length) = (settings.training.seed, providers.short_list);
     let (fitting, bar) = progress();
     let fitted =
@@ -54,7 +55,7 @@ pub async fn compare(
     if context.json { super::print_json(&json) } else { super::print(&table(&report, &measured)) }
 }
 
-async fn ask(provider: &Provider, cases: &[Asked]) -> Opinions {
+async fn ask(provider: &Arc<Provider>, cases: &[Asked]) -> Opinions {
     let questions = cases.iter().map(|case| async {
         let list = ShortList::new(&case.known, &case.items);
         let scores = provider.score(&list, Duration::MAX).await;

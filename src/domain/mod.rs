@@ -5,6 +5,7 @@ mod filter;
 mod ids;
 mod interaction;
 mod item;
+mod language;
 mod query;
 mod recommendation;
 
@@ -13,5 +14,6 @@ pub use filter::{Filter, Filters, SetFilter};
 pub use ids::{Domain, EventId, IdError, ItemId, RecommendationId, UserId};
 pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
 pub use item::{AttributeChanges, Item, ItemPatch};
-pub use query::{Query, Rerank, Taste};
-pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Unmatched};
+pub use language::Language;
+pub use query::{Query, Rerank, Taste, Wording};
+pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Story, Unmatched};

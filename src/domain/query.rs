@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Domain, Filters, Interaction, ItemId, UserId};
+use super::{Domain, Filters, Interaction, ItemId, Language, UserId};
 
 /// One taste as the caller wrote it: a genre, tag, title, creator, item id or free text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,4 +48,13 @@ pub struct Query {
     pub deadline: Option<Duration>,
     /// The answer must know at least the behaviour up to here.
     pub min_watermark: Option<i64>,
+}
+
+/// What a large model is to write about an answer, beside its reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wording {
+    /// A programme note over the lists.
+    pub story: bool,
+    /// The caller's, where they said so.
+    pub language: Option<Language>,
 }

@@ -48,6 +48,7 @@ pub(super) fn reasons(
         reasons.push(Reason {
             code: ReasonCode::MatchesTaste,
             text: format!("Matches your taste for {}", listed(&texts)),
+            names: texts.iter().map(|text| (*text).to_owned()).collect(),
             evidence: Vec::new(),
             weight: parts.tastes / total,
         });
@@ -59,7 +60,13 @@ pub(super) fn reasons(
         let carried = behaviour * share(&all, |contribution| contribution.source.is_none());
         if carried > 0.0 {
             let text = "Goes with what people of these tastes choose".to_owned();
-            reasons.push(Reason { code: ReasonCode::MatchesTaste, text, evidence: Vec::new(), weight: carried });
+            reasons.push(Reason {
+                code: ReasonCode::MatchesTaste,
+                text,
+                names: Vec::new(),
+                evidence: Vec::new(),
+                weight: carried,
+            });
         }
     }
     if content > 0.0 {
@@ -68,7 +75,13 @@ pub(super) fn reasons(
     }
     if popularity > 0.0 {
         let text = "Popular now".to_owned();
-        reasons.push(Reason { code: ReasonCode::Popular, text, evidence: Vec::new(), weight: popularity });
+        reasons.push(Reason {
+            code: ReasonCode::Popular,
+            text,
+            names: Vec::new(),
+            evidence: Vec::new(),
+            weight: popularity,
+        });
     }
     reasons.retain(|reason| reason.weight.is_finite() && reason.weight > 0.0);
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
@@ -126,7 +139,8 @@ fn from_items(asked: &Asked<'_>, all: &[Contribution], part: f32, code: ReasonCo
     let weight = part * share(all, |contribution| named.iter().any(|(item, _)| contribution.source == Some(*item)));
     let titles: Vec<&str> = named.iter().map(|(_, title)| *title).collect();
     let evidence: Vec<ItemId> = named.iter().map(|(item, _)| catalogue.id(*item).clone()).collect();
-    Some(Reason { code, text: format!("{text} {}", listed(&titles)), evidence, weight })
+    let names = titles.iter().map(|title| (*title).to_owned()).collect();
+    Some(Reason { code, text: format!("{text} {}", listed(&titles)), names, evidence, weight })
 }
 
 /// "A", "A and B", "A, B and C".

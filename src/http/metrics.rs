@@ -57,6 +57,8 @@ pub fn recommended(recommendation: &Recommendation, took: Duration) {
             Degradation::LlmUnavailable => "llm_unavailable",
             Degradation::LlmTimedOut => "llm_timed_out",
             Degradation::LlmOverBudget => "llm_over_budget",
+            Degradation::PlainWords => "plain_words",
+            Degradation::NoStory => "no_story",
             Degradation::DeadlineExceeded => "deadline_exceeded",
         };
         metrics::counter!("medley_recommend_degraded_total", "reason" => reason).increment(1);

@@ -73,6 +73,7 @@ fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
         parameter["schema"] = match parameter["name"].as_str() {
             Some("domain") if path.ends_with("/similar") => json!({"type": "array", "items": schemas::domain(domains)}),
             Some("domain") => schemas::domain(domains),
+            Some("Accept-Language") => json!({"type": "string", "examples": ["de-AT, en;q=0.5"]}),
             Some("q") => schemas::text(1, 256),
             Some("cursor") => json!({"type": "string", "minLength": 2, "maxLength": 1_200, "pattern": "^[0-9a-f]+$"}),
             Some("limit") => {

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT_LANGUAGE;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
@@ -12,25 +14,29 @@ use super::extract::Text;
 use super::problem::ApiError;
 use super::recommend_body;
 use super::router::App;
-use crate::domain::{Domain, ItemId, ModelRef, RankedItem, Reason, Recommendation, UserId};
+use crate::domain::{Domain, ItemId, Language, ModelRef, RankedItem, Reason, Recommendation, Story, UserId, Wording};
 
 /// Ranks items of each domain for a person, from tastes, stored behaviour, this session, or nothing at all.
 #[utoipa::path(
     post,
     path = "/api/recommend",
     tag = "recommend",
+    params(("Accept-Language" = Option<String>, Header, description = "The language of generated words; by default, as far as it can be told, that of the tastes")),
     request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
     responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
 )]
-pub async fn recommend(State(app): State<App>, Text(body): Text) -> Result<Json<Answer>, ApiError> {
+pub async fn recommend(State(app): State<App>, headers: HeaderMap, Text(body): Text) -> Result<Json<Answer>, ApiError> {
     let started = Instant::now();
     let service = &app.service;
-    let query = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
-    let recommendation = service.recommend(&query).await;
+    let (query, story) = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
+    let mut recommendation = service.recommend(&query).await;
+    let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| Language::accepted(value.to_str().ok()?));
+    let wording = Wording { story, language };
+    let story = service.put_into_words(&query, &wording, started, &mut recommendation).await;
     let took = started.elapsed();
     super::metrics::recommended(&recommendation, took);
     let total_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-    Ok(Json(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, total_ms }))
+    Ok(Json(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, story, total_ms }))
 }
 
 /// The answer: one field a domain, which is why it is written by hand.
@@ -38,12 +44,13 @@ pub struct Answer {
     id: Uuid,
     user_id: Option<UserId>,
     recommendation: Recommendation,
+    story: Option<Story>,
     total_ms: f64,
 }
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { id, user_id, recommendation, total_ms } = self;
+        let Self { id, user_id, recommendation, story, total_ms } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("recommendation_id", &format!("rec_{id}"))?;
         if let Some(user_id) = user_id {
@@ -53,11 +60,24 @@ impl Serialize for Answer {
         for (domain, list) in &recommendation.lists {
             map.serialize_entry(domain, &ranked(list))?;
         }
+        if let Some(Story { text, items, language }) = story {
+            let note = Note { generated: true, text, item_ids: items, language: *language };
+            map.serialize_entry("story", &note)?;
+        }
         map.serialize_entry("unmatched", &recommendation.unmatched)?;
         map.serialize_entry("degraded", &recommendation.degraded)?;
         map.serialize_entry("timing_ms", &Timing { total: *total_ms })?;
         map.end()
     }
+}
+
+/// A programme note, marked as what it is.
+#[derive(serde::Serialize)]
+struct Note<'a> {
+    generated: bool,
+    text: &'a str,
+    item_ids: &'a [ItemId],
+    language: Language,
 }
 
 #[derive(serde::Serialize)]

@@ -25,7 +25,7 @@ pub const MAX_DOMAINS: usize = 20;
 pub const MAX_DEADLINE_MS: u64 = 600_000;
 
 /// The fields that do not depend on the domains.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "user_id",
     "history",
     "query",
@@ -38,6 +38,7 @@ const FIELDS: [&str; 14] = [
     "diversity",
     "explain",
     "rerank",
+    "story",
     "deadline_ms",
     "min_watermark",
 ];
@@ -57,6 +58,7 @@ struct RecommendBody {
     diversity: Option<Share>,
     explain: Option<bool>,
     rerank: Option<Text<1, 128>>,
+    story: Option<bool>,
     deadline_ms: Option<Whole<1, MAX_DEADLINE_MS>>,
     min_watermark: Option<Text<1, 64>>,
 }
@@ -71,14 +73,15 @@ struct HistoryEntry {
     at: Option<Moment>,
 }
 
-/// Reads a request: `text` is its body (an empty one counts as `{}`), `models` the names that it may ask for.
+/// Reads a request: `text` is its body (an empty one counts as `{}`), `models` the names that it may ask for. The second is whether it wants a story.
 ///
 /// # Errors
 /// The first field that is wrong, or, once all have the right shape, all that make no sense.
-pub fn read(text: &str, config: &Config, models: &[&str], now: Timestamp) -> Result<Query, ApiError> {
+pub fn read(text: &str, config: &Config, models: &[&str], now: Timestamp) -> Result<(Query, bool), ApiError> {
     let text = if text.trim().is_empty() { "{}" } else { text };
     let body = json::read(text, || BodySeed { domains: &config.domains })?;
-    body.into_query(config, models, now)
+    let story = body.story.unwrap_or(false);
+    Ok((body.into_query(config, models, now)?, story))
 }
 
 impl RecommendBody {
@@ -276,6 +279,7 @@ impl<'de> Visitor<'de> for BodySeed<'_> {
                 "diversity" => set_once(&mut body.diversity, field, map.next_value()?)?,
                 "explain" => set_once(&mut body.explain, field, map.next_value()?)?,
                 "rerank" => set_once(&mut body.rerank, field, map.next_value()?)?,
+                "story" => set_once(&mut body.story, field, map.next_value()?)?,
                 "deadline_ms" => set_once(&mut body.deadline_ms, field, map.next_value()?)?,
                 _ => set_once(&mut body.min_watermark, field, map.next_value()?)?,
             }

@@ -63,6 +63,7 @@ pub fn all(domains: &[Domain], providers: &[&str]) -> Vec<(&'static str, Value)>
         ("SimilarAnswer", similar_answer(domains)),
         ("RankedItem", ranked_item()),
         ("Reason", reason()),
+        ("Story", story()),
         ("ItemBody", item_body(domains, false)),
         ("ItemRow", item_body(domains, true)),
         ("ItemBatch", list(reference("ItemRow"), items::MAX_ROWS)),
@@ -126,8 +127,9 @@ fn recommend_request(domains: &[Domain], providers: &[&str]) -> Value {
         "include_seen": {"type": "boolean", "default": false, "description": "Whether to return what the person has consumed."},
         "model": {"type": "string", "enum": models, "description": "The active hybrid by default."},
         "diversity": {"type": "number", "minimum": 0, "maximum": 1, "description": "0 is pure relevance, 1 pure variety."},
-        "explain": {"type": "boolean", "default": false, "description": "Adds `reasons` to each item."},
+        "explain": {"type": "boolean", "default": false, "description": "Adds `reasons` to each item; in the caller's language where the settings name a large model for words."},
         "rerank": {"type": "string", "enum": rerankers, "description": "The large model that re-orders the head of each list; `llm` is the one that the settings name."},
+        "story": {"type": "boolean", "default": false, "description": "Asks for a short programme note over the lists, written by the large model that the settings name."},
         "deadline_ms": {"type": "integer", "minimum": 1, "maximum": recommend::MAX_DEADLINE_MS,
             "description": "The time granted; what cannot finish in it is skipped and named in `degraded`."},
         "min_watermark": {"type": "string", "maxLength": 20, "pattern": "^w-[0-9]{1,18}$",
@@ -194,7 +196,8 @@ fn recommend_answer(domains: &[Domain]) -> Value {
             "pointer": {"type": "string"}, "value": {"type": "string"}, "suggestion": {"type": ["string", "null"]}}}},
         "degraded": {"type": "array", "items": {"type": "string", "enum":
             ["no_model", "history_unavailable", "watermark_not_reached", "llm_not_configured", "llm_unavailable", "llm_timed_out",
-             "llm_over_budget", "deadline_exceeded"]}},
+             "llm_over_budget", "plain_words", "no_story", "deadline_exceeded"]}},
+        "story": described(reference("Story"), "With `story` only, and only where one was written that holds to the answer; else `no_story` is in `degraded`."),
         "timing_ms": {"type": "object", "required": ["total"], "properties": {"total": {"type": "number", "minimum": 0}}},
     });
     json!({"type": "object", "additionalProperties": false,
@@ -229,6 +232,18 @@ fn reason() -> Value {
             "code": {"type": "string", "enum": ["because_you_liked", "similar_to", "matches_taste", "popular", "large_model"]},
             "text": {"type": "string"}, "evidence": {"type": "array", "items": id()},
             "weight": {"type": "number", "description": "The share of the score that this contributed."},
+        }),
+    )
+}
+
+fn story() -> Value {
+    object(
+        &["generated", "text", "item_ids", "language"],
+        json!({
+            "generated": {"const": true, "description": "A large model wrote it."},
+            "text": {"type": "string"},
+            "item_ids": described(json!({"type": "array", "items": id(), "minItems": 1}), "What it mentions: items of this answer."),
+            "language": {"type": "string", "description": "A tag such as `de`."},
         }),
     )
 }

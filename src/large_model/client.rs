@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rand::RngExt as _;
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -86,7 +86,11 @@ impl Client {
             };
             let pause = wait.unwrap_or_else(|| PAUSE * 2u32.pow(tried.min(8)));
             let pause = pause.mul_f64(1.0 + 0.5 * rand::rng().random::<f64>());
-            if tried >= self.settings.retries || !may_pass(&error) || Instant::now() + pause >= until {
+            let is_too_late = Instant::now() + pause >= until;
+            if let Some(wait) = wait.filter(|_| may_pass(&error) && is_too_late) {
+                return Err(ProviderError::Later(wait));
+            }
+            if tried >= self.settings.retries || !may_pass(&error) || is_too_late {
                 return Err(error);
             }
             tried += 1;
@@ -100,28 +104,29 @@ impl Client {
         path: &str,
         body: &Value,
     ) -> Result<T, (ProviderError, Option<Duration>)> {
-        let day = Timestamp::now().as_second() / 86_400;
-        let budget = self.settings.budget_per_day;
-        if budget > 0.0 && self.statistics.cost_today(day) >= budget {
-            return Err((ProviderError::OverBudget, None));
-        }
         let closed = |_| (ProviderError::Unusable("the service is stopping".into()), None);
         let _permit = self.permits.acquire().await.map_err(closed)?;
-        let started = Instant::now();
-        let outcome = self.exchange(path, body).await;
-        self.statistics.record(started.elapsed(), outcome.is_err());
-        let bytes = outcome?;
-        let unusable = |error: serde_json::Error| (ProviderError::Unusable(error.to_string()), None);
-        if let Some(usage) = serde_json::from_slice::<Reported>(&bytes).ok().and_then(|reported| reported.usage) {
-            let usage = usage.usage();
-            let cost = usage.input_tokens as f64 * self.settings.price_of_input
-                + usage.output_tokens as f64 * self.settings.price_of_output;
-            self.statistics.spend(usage, cost / 1e6, day);
+        let budget = self.settings.budget_per_day;
+        if budget > 0.0 && self.statistics.cost_today(today()) >= budget {
+            return Err((ProviderError::OverBudget, None));
         }
-        serde_json::from_slice(&bytes).map_err(unusable)
+        let body = body.to_string();
+        let running = Running { client: self, started: Instant::now(), input_tokens: tokens(&body) };
+        let bytes = match self.exchange(path, body).await {
+            Ok(bytes) => bytes,
+            // It may have been read, and even answered: it counts as if it had.
+            Err(failure @ (ProviderError::TimedOut, _)) => return Err(failure),
+            Err(failure) => {
+                running.refused();
+                return Err(failure);
+            }
+        };
+        let reported = serde_json::from_slice::<Reported>(&bytes).ok().and_then(|reported| reported.usage);
+        running.answered(reported.map(|usage| usage.usage()));
+        serde_json::from_slice(&bytes).map_err(|error| (ProviderError::Unusable(error.to_string()), None))
     }
 
-    async fn exchange(&self, path: &str, body: &Value) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
+    async fn exchange(&self, path: &str, body: String) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
         let failed = |error: reqwest::Error| {
             if error.is_timeout() {
                 return (ProviderError::TimedOut, None);
@@ -136,7 +141,7 @@ impl Client {
             (ProviderError::Failed { status: None, detail }, None)
         };
         let url = format!("{}{path}", self.settings.base_url.trim_end_matches('/'));
-        let mut request = self.http.post(url).json(body);
+        let mut request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(body);
         if let Some(key) = self.settings.api_key() {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
             let mut value =
@@ -147,9 +152,8 @@ impl Client {
         let mut response = request.send().await.map_err(failed)?;
         let status = response.status();
         if !status.is_success() {
-            let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            let wait = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
             let detail = format!("it answered {status}");
-            let wait = wait.map(Duration::from_secs);
             return Err((ProviderError::Failed { status: Some(status.as_u16()), detail }, wait));
         }
         let mut bytes = Vec::new();
@@ -163,6 +167,67 @@ impl Client {
     }
 }
 
+/// A request under way. One that is dropped without an end was cut off, and counts as a failure that was paid for.
+struct Running<'a> {
+    client: &'a Client,
+    started: Instant,
+    /// By estimate.
+    input_tokens: u64,
+}
+
+impl Running<'_> {
+    /// It was answered, and took so much; where that is not said, an estimate counts.
+    fn answered(self, usage: Option<Usage>) {
+        self.over(false, Some(usage.unwrap_or(Usage { input_tokens: self.input_tokens, output_tokens: 0 })));
+        std::mem::forget(self);
+    }
+
+    /// It was refused, or never arrived, and costs nothing.
+    fn refused(self) {
+        self.over(true, None);
+        std::mem::forget(self);
+    }
+
+    fn over(&self, failed: bool, usage: Option<Usage>) {
+        let Client { settings, statistics, .. } = self.client;
+        statistics.record(self.started.elapsed(), failed);
+        if let Some(usage) = usage {
+            let cost = usage.input_tokens as f64 * settings.price_of_input
+                + usage.output_tokens as f64 * settings.price_of_output;
+            statistics.spend(usage, cost / 1e6, today());
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.over(true, Some(Usage { input_tokens: self.input_tokens, output_tokens: 0 }));
+    }
+}
+
+/// Days since 1970.
+fn today() -> i64 {
+    Timestamp::now().as_second() / 86_400
+}
+
+/// About how many tokens a text has: one for four letters of ASCII, one for each other character.
+pub(super) fn tokens(text: &str) -> u64 {
+    let (ascii, other) = text.chars().fold((0, 0), |(ascii, other), c| match c.is_ascii() {
+        true => (ascii + 1, other),
+        false => (ascii, other + 1),
+    });
+    u64::div_ceil(ascii, 4) + other
+}
+
+/// Seconds, or a moment (RFC 9110, section 10.2.3).
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = jiff::fmt::rfc2822::parse(&value.trim().replace("GMT", "+0000")).ok()?.timestamp();
+    Some(Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO))
+}
+
 /// Whether the same request may succeed a little later.
 fn may_pass(error: &ProviderError) -> bool {
     match error {
@@ -171,9 +236,11 @@ fn may_pass(error: &ProviderError) -> bool {
             *status >= 500 || passing.iter().any(|passing| passing.as_u16() == *status)
         }
         ProviderError::Failed { status: None, .. } => true,
-        ProviderError::TimedOut | ProviderError::OverBudget | ProviderError::Resting | ProviderError::Unusable(_) => {
-            false
-        }
+        ProviderError::TimedOut
+        | ProviderError::OverBudget
+        | ProviderError::Resting
+        | ProviderError::Later(_)
+        | ProviderError::Unusable(_) => false,
     }
 }
 
@@ -194,6 +261,61 @@ mod tests {
         let client = Client::new(toml::from_str(&settings).unwrap()).unwrap();
         let answer = client.post("/", &Value::Null, Instant::now() + Duration::from_secs(5)).await;
         (answer, server.received_requests().await.unwrap().len())
+    }
+
+    #[test]
+    fn a_pause_is_given_in_seconds_or_by_a_moment() {
+        assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+        let moment = Timestamp::now() + jiff::SignedDuration::from_secs(90);
+        let wait = retry_after(&moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()).unwrap();
+        assert!((85..=91).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
+        assert_eq!(tokens("four four 雨夜"), 5);
+    }
+
+    /// Asks a server that answers this way, with three retries at most; gives what came, how many requests there were, and what they cost.
+    async fn against(
+        answer: wiremock::ResponseTemplate,
+        patience: Duration,
+    ) -> (Result<Value, ProviderError>, usize, f64) {
+        let server = wiremock::MockServer::start().await;
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+        let settings = format!(
+            "kind = 'chat'\nbase_url = '{}'\nmodel = 'm'\nretries = 3\nallow_private = true\nprice_of_input = 1000000\ntimeout_ms = 300",
+            server.uri()
+        );
+        let client = Client::new(toml::from_str(&settings).unwrap()).unwrap();
+        let until = Instant::now() + patience;
+        let question = Value::from("four");
+        let asking = client.post("/", &question, until);
+        let answer = tokio::time::timeout(patience, asking).await.unwrap_or(Err(ProviderError::TimedOut));
+        (answer, server.received_requests().await.unwrap().len(), client.statistics.snapshot().cost)
+    }
+
+    #[tokio::test]
+    async fn only_what_may_pass_is_tried_again_and_only_what_was_taken_on_costs() {
+        let patience = Duration::from_secs(5);
+        for (status, tries) in
+            [(400, 1), (401, 1), (403, 1), (404, 1), (422, 1), (408, 4), (409, 4), (429, 4), (500, 4), (503, 4)]
+        {
+            let (answer, asked, cost) = against(wiremock::ResponseTemplate::new(status), patience).await;
+            assert!(matches!(answer, Err(ProviderError::Failed { status: Some(given), .. }) if given == status));
+            assert_eq!((asked, cost), (tries, 0.0), "{status}");
+        }
+        let busy = wiremock::ResponseTemplate::new(429).insert_header("retry-after", "3600");
+        let (answer, asked, _) = against(busy, patience).await;
+        assert_eq!((answer, asked), (Err(ProviderError::Later(Duration::from_secs(3600))), 1));
+        // `"four"` with its quotes: two tokens.
+        let answered = wiremock::ResponseTemplate::new(200).set_body_json(true);
+        assert_eq!(against(answered.clone(), patience).await, (Ok(Value::Bool(true)), 1, 2.0));
+        let usage = serde_json::json!({"usage": {"prompt_tokens": 7}});
+        let reports = wiremock::ResponseTemplate::new(200).set_body_json(&usage);
+        assert_eq!(against(reports, patience).await, (Ok(usage), 1, 7.0));
+        let slow = answered.set_delay(Duration::from_secs(5));
+        assert_eq!(against(slow.clone(), patience).await, (Err(ProviderError::TimedOut), 1, 2.0), "too slow");
+        let (answer, _, cost) = against(slow, Duration::from_millis(100)).await;
+        assert_eq!((answer, cost), (Err(ProviderError::TimedOut), 2.0), "cut off");
     }
 
     #[tokio::test]

@@ -6,12 +6,12 @@ use moka::sync::Cache;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Client, tokens};
 use super::{ProviderError, Scores, ShortList};
 
-/// Texts and characters that one request holds at most.
+/// Texts and, by estimate, tokens that one request holds at most.
 const MOST_TEXTS: usize = 64;
-const MOST_CHARACTERS: usize = 30_000;
+const MOST_TOKENS: u64 = 8_000;
 /// So many vectors are kept.
 const KEPT: u64 = 50_000;
 
@@ -33,17 +33,33 @@ struct Row {
     embedding: Vec<f32>,
 }
 
+/// Where vectors come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    Remote(&'a Client),
+    #[cfg(feature = "candle")]
+    Local(&'a Local),
+}
+
 impl Embeddings {
     pub fn new() -> Self {
         Self { kept: Cache::new(KEPT) }
     }
 
-    pub async fn score(&self, client: &Client, list: &ShortList, until: Instant) -> Result<Scores, ProviderError> {
-        let mut texts = vec![list.person.clone()];
-        texts.extend(list.candidates.iter().cloned());
-        let vectors = self.vectors(client, &texts, until).await?;
+    pub async fn score(
+        &self,
+        source: Source<'_>,
+        prefixes: (&str, &str),
+        list: &ShortList,
+        until: Instant,
+    ) -> Result<Scores, ProviderError> {
+        let mut texts = vec![format!("{}{}", prefixes.0, list.person)];
+        texts.extend(list.candidates.iter().map(|candidate| format!("{}{candidate}", prefixes.1)));
+        let vectors = self.vectors(source, &texts, until).await?;
         let (person, candidates) = vectors.split_first().ok_or_else(|| ProviderError::Unusable("no vectors".into()))?;
         if candidates.iter().any(|vector| vector.len() != person.len()) {
+            // Another model may have come to answer under the same name: vectors of the one before are of no use.
+            self.kept.invalidate_all();
             return Err(ProviderError::Unusable("its vectors differ in length".into()));
         }
         // Raw cosines of most models lie close together: what all candidates have in common says nothing.
@@ -56,13 +72,10 @@ impl Embeddings {
         Ok(candidates.iter().map(|vector| Some((1.0 + cosine(person, &centred(vector))) / 2.0)).collect())
     }
 
-    /// A unit vector for each text, over the network unless it is kept.
-    ///
-    /// # Errors
-    /// [`ProviderError`].
-    pub async fn vectors(
+    /// A unit vector for each text, made anew unless it is kept.
+    async fn vectors(
         &self,
-        client: &Client,
+        source: Source<'_>,
         texts: &[String],
         until: Instant,
     ) -> Result<Vec<Vector>, ProviderError> {
@@ -73,7 +86,12 @@ impl Embeddings {
         let mut batches = batches(missing);
         let mut fresh = std::collections::HashMap::new();
         while let Some(mut batch) = batches.pop() {
-            match embed(client, &batch, until).await {
+            let embedded = match source {
+                Source::Remote(client) => embed(client, &batch, until).await,
+                #[cfg(feature = "candle")]
+                Source::Local(encoder) => encoder.embed(&batch).await,
+            };
+            match embedded {
                 Ok(vectors) => {
                     for (text, vector) in batch.into_iter().zip(vectors) {
                         self.kept.insert(text.clone(), Vector::clone(&vector));
@@ -92,18 +110,42 @@ impl Embeddings {
     }
 }
 
+/// The encoder in the process: one text batch at a time, as each takes all processors.
+#[cfg(feature = "candle")]
+pub(super) struct Local {
+    encoder: std::sync::Arc<super::encoder::Encoder>,
+    turn: tokio::sync::Semaphore,
+}
+
+#[cfg(feature = "candle")]
+impl Local {
+    pub fn open(folder: &std::path::Path) -> Result<Self, String> {
+        let encoder = super::encoder::Encoder::open(folder)?;
+        Ok(Self { encoder: std::sync::Arc::new(encoder), turn: tokio::sync::Semaphore::new(1) })
+    }
+
+    async fn embed(&self, texts: &[String]) -> Result<Vec<Vector>, ProviderError> {
+        let unusable = |error: String| ProviderError::Unusable(error);
+        let _turn = self.turn.acquire().await.map_err(|error| unusable(error.to_string()))?;
+        let (encoder, texts) = (std::sync::Arc::clone(&self.encoder), texts.to_vec());
+        let work = tokio::task::spawn_blocking(move || encoder.embed(&texts));
+        let vectors = work.await.map_err(|error| unusable(error.to_string()))?.map_err(unusable)?;
+        Ok(vectors.into_iter().map(Vector::from).collect())
+    }
+}
+
 fn batches(texts: Vec<String>) -> Vec<Vec<String>> {
     let mut batches: Vec<Vec<String>> = Vec::new();
-    let mut characters = 0;
+    let mut taken = 0;
     for text in texts {
-        let length = text.chars().count();
+        let length = tokens(&text);
         match batches.last_mut() {
-            Some(batch) if batch.len() < MOST_TEXTS && characters + length <= MOST_CHARACTERS => {
-                characters += length;
+            Some(batch) if batch.len() < MOST_TEXTS && taken + length <= MOST_TOKENS => {
+                taken += length;
                 batch.push(text);
             }
             _ => {
-                characters = length;
+                taken = length;
                 batches.push(vec![text]);
             }
         }
@@ -133,4 +175,19 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let size = (dot(a, a) * dot(b, b)).sqrt();
     if size > 0.0 { (dot(a, b) / size).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_so_many_texts_and_tokens_at_most() {
+        let sizes = |texts: Vec<String>| batches(texts).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(vec!["a".to_owned(); 130]), [64, 64, 2]);
+        assert_eq!(sizes(vec!["雨".repeat(3_000); 5]), [2, 2, 1]);
+        assert_eq!(sizes(vec!["rain".repeat(3_000); 5]), [2, 2, 1]);
+        assert_eq!(sizes(vec!["雨".repeat(9_000), "a".to_owned()]), [1, 1]);
+        assert_eq!(sizes(Vec::new()), [0; 0]);
+    }
 }

@@ -1,6 +1,7 @@
 //! The settings of large models.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -21,6 +22,8 @@ pub struct LargeModelSettings {
     pub short_list: usize,
     /// What its opinion counts beside the ranker's, 0 to 1, until an evaluation has measured it.
     pub weight: f32,
+    /// The chat model that puts reasons into the caller's language and writes programme notes; empty: none.
+    pub words: String,
     pub providers: BTreeMap<String, ProviderSettings>,
 }
 
@@ -30,11 +33,21 @@ pub struct LargeModelSettings {
 pub struct ProviderSettings {
     pub kind: ProviderKind,
     /// Where its API begins, such as `https://api.openai.com/v1`.
+    #[serde(default)]
     pub base_url: String,
+    /// The folder of a model in the process (`embedded`).
+    #[serde(default)]
+    pub path: PathBuf,
+    /// What an embeddings model wants to see before the text of a person and of an item, such as `query: ` and `passage: `.
+    #[serde(default)]
+    pub query_prefix: String,
+    #[serde(default)]
+    pub passage_prefix: String,
     /// Whether it may have an address that is not public: loopback, private, link-local.
     #[serde(default)]
     pub allow_private: bool,
     /// What the API calls the model.
+    #[serde(default)]
     pub model: String,
     #[serde(default, serialize_with = "hidden")]
     api_key: SecretString,
@@ -52,6 +65,9 @@ pub struct ProviderSettings {
     /// Show a list in so many orders and take the mean (`scoring = "json"` only).
     #[serde(default = "shuffles")]
     pub shuffles: usize,
+    /// Whether it is asked about a stranger as well, and only what it says beyond that counts (`chat` and `rerank`).
+    #[serde(default = "calibrate")]
+    pub calibrate: bool,
     /// Of a million tokens, in whatever currency the budget is in.
     #[serde(default)]
     pub price_of_input: f64,
@@ -71,6 +87,8 @@ pub enum ProviderKind {
     Embeddings,
     /// `POST {base_url}/rerank`, as Jina, TEI and vLLM have it.
     Rerank,
+    /// A BERT encoder in the process, from a folder.
+    Embedded,
 }
 
 impl ProviderKind {
@@ -80,6 +98,7 @@ impl ProviderKind {
             Self::Chat => "chat",
             Self::Embeddings => "embeddings",
             Self::Rerank => "rerank",
+            Self::Embedded => "embedded",
         }
     }
 }
@@ -101,6 +120,11 @@ impl ProviderSettings {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Before the texts of a person and of an item.
+    pub(super) fn prefixes(&self) -> (&str, &str) {
+        (&self.query_prefix, &self.passage_prefix)
     }
 
     pub(super) fn api_key(&self) -> Option<&str> {
@@ -127,16 +151,30 @@ impl LargeModelSettings {
         if !self.rerank.is_empty() && !self.names().contains(&self.rerank.as_str()) {
             return Some(format!("large_model.rerank: there is no provider `{}`", self.rerank));
         }
+        let writes = |name: &str| self.providers.get(name).is_some_and(|provider| provider.kind == ProviderKind::Chat);
+        if !self.words.is_empty() && !writes(&self.words) {
+            return Some(format!("large_model.words: there is no provider `{}` of the kind chat", self.words));
+        }
         self.providers.iter().find_map(|(name, provider)| {
             let url = Url::parse(&provider.base_url).ok();
+            let is_embedded = provider.kind == ProviderKind::Embedded;
             let rules = [
                 (!["none", "llm", EMBEDDED].contains(&name.as_str()), "this name is taken"),
                 (
-                    url.as_ref().is_some_and(|url| ["http", "https"].contains(&url.scheme())),
+                    !is_embedded || cfg!(feature = "candle"),
+                    "kind: this program was built without the feature candle, and has no encoder",
+                ),
+                (
+                    is_embedded != provider.path.as_os_str().is_empty(),
+                    "path: the folder of the model, of the kind embedded and of no other",
+                ),
+                (!is_embedded || provider.base_url.is_empty(), "base_url: not of the kind embedded"),
+                (
+                    is_embedded || url.as_ref().is_some_and(|url| ["http", "https"].contains(&url.scheme())),
                     "base_url: a URL that begins with http:// or https://",
                 ),
                 (
-                    provider.allow_private || !url.as_ref().is_some_and(addresses::names_private),
+                    is_embedded || provider.allow_private || !url.as_ref().is_some_and(addresses::names_private),
                     "base_url: this address is not public (loopback, private, link-local or reserved); \
                      set allow_private = true at this provider if it is meant",
                 ),
@@ -145,7 +183,7 @@ impl LargeModelSettings {
                     !provider.base_url.contains(['@', '?']),
                     "base_url: without a login and without parameters; use api_key",
                 ),
-                (!provider.model.is_empty(), "model: name one"),
+                (is_embedded || !provider.model.is_empty(), "model: name one"),
                 (provider.timeout_ms > 0, "timeout_ms: at least 1"),
                 (provider.max_concurrency > 0, "max_concurrency: at least 1"),
                 ((1..=10).contains(&provider.shuffles), "shuffles: 1 to 10"),
@@ -173,6 +211,9 @@ fn retries() -> u32 {
 }
 fn shuffles() -> usize {
     1
+}
+fn calibrate() -> bool {
+    true
 }
 
 fn hidden<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

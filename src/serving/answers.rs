@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use crate::domain::{Filters, Query, Recommendation, Rerank};
+use crate::domain::{Filters, Query, Recommendation};
 use crate::engine::artifact::BoundModel;
 use crate::engine::catalogue::Catalogue;
 
@@ -65,16 +65,13 @@ impl Answers {
     }
 }
 
-/// Whether somebody else is likely to ask the same. What belongs to a person or a session is never kept, and neither is what a large model had a say in.
+/// Whether somebody else is likely to ask the same. What belongs to a person or a session is never kept. What is kept is the ranker's answer, before a large
+/// model has had a say in it.
 fn may_be_kept(query: &Query) -> bool {
     let names_items = |filters: &Filters| {
         filters.common.items.is_some() || filters.by_domain.values().any(|filter| filter.items.is_some())
     };
-    query.user_id.is_none()
-        && query.session.is_empty()
-        && query.exclude.is_empty()
-        && query.rerank == Rerank::None
-        && !names_items(&query.filters)
+    query.user_id.is_none() && query.session.is_empty() && query.exclude.is_empty() && !names_items(&query.filters)
 }
 
 /// About how many bytes an entry takes; items are shared with the catalogue.
@@ -91,7 +88,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::domain::{Domain, ItemId, ModelRef, Taste, UserId};
+    use crate::domain::{Domain, ItemId, ModelRef, Rerank, Taste, UserId};
 
     fn query(taste: &str) -> Query {
         let domain = Domain::new("music").unwrap();
@@ -149,11 +146,10 @@ mod tests {
 
     #[test]
     fn what_is_personal_is_never_kept() {
-        let mut personal = [query("rock"), query("rock"), query("rock"), query("rock")];
+        let mut personal = [query("rock"), query("rock"), query("rock")];
         personal[0].user_id = Some(UserId::new("u").unwrap());
         personal[1].exclude = vec![ItemId::new("a").unwrap()];
-        personal[2].rerank = Rerank::By("llm".to_owned());
-        personal[3].filters.common.items = Some([ItemId::new("a").unwrap()].into());
+        personal[2].filters.common.items = Some([ItemId::new("a").unwrap()].into());
         assert!(personal.iter().all(|query| !may_be_kept(query)));
         assert!(may_be_kept(&query("rock")));
     }

@@ -7,6 +7,7 @@ mod live_catalogue;
 mod live_model;
 mod recommend;
 mod rerank;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -19,7 +19,7 @@ const MARGIN: Duration = Duration::from_millis(3);
 
 /// A provider that is to be asked, and what it may say.
 pub(super) struct Plan<'a> {
-    provider: &'a Provider,
+    provider: &'a Arc<Provider>,
     weights: Arc<FusionWeights>,
     person: Known,
     /// By list.
@@ -65,9 +65,7 @@ impl Service {
 
     /// Asks for all lists at once and re-orders those that were answered.
     pub(super) async fn rerank(&self, plan: &Plan<'_>, query: &Query, started: Instant, answer: &mut Recommendation) {
-        let patience = query
-            .deadline
-            .map_or(Duration::MAX, |deadline| deadline.saturating_sub(started.elapsed()).saturating_sub(MARGIN));
+        let patience = self.patience(query, started);
         let asked = answer.lists.iter().zip(&plan.slices).map(|((_, list), &slice)| {
             let head = list.iter().take(self.providers.short_list).map(|ranked| &*ranked.item);
             let short_list = ShortList::new(&plan.person, head);
@@ -82,14 +80,25 @@ impl Service {
                 Ok(opinions) => {
                     fuse(list, &opinions, plan.weights.of(slice), query.explain.then(|| plan.provider.reason()))
                 }
-                Err(error) => answer.degraded.push(match error {
-                    ProviderError::TimedOut => Degradation::LlmTimedOut,
-                    ProviderError::OverBudget => Degradation::LlmOverBudget,
-                    ProviderError::Resting | ProviderError::Failed { .. } | ProviderError::Unusable(_) => {
-                        Degradation::LlmUnavailable
-                    }
-                }),
+                Err(error) => answer.degraded.push(degradation(&error)),
             }
         }
+    }
+    /// What is left of the time that the caller grants, or else of what any request may take.
+    pub(super) fn patience(&self, query: &Query, started: Instant) -> Duration {
+        let most = self.config.server.request_timeout() * 9 / 10;
+        query.deadline.map_or(most, |deadline| deadline.min(most)).saturating_sub(started.elapsed() + MARGIN)
+    }
+}
+
+/// What an answer goes without, and why.
+pub(super) fn degradation(error: &ProviderError) -> Degradation {
+    match error {
+        ProviderError::TimedOut => Degradation::LlmTimedOut,
+        ProviderError::OverBudget => Degradation::LlmOverBudget,
+        ProviderError::Resting
+        | ProviderError::Later(_)
+        | ProviderError::Failed { .. }
+        | ProviderError::Unusable(_) => Degradation::LlmUnavailable,
     }
 }

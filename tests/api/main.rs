@@ -3,6 +3,8 @@
 mod app;
 mod bad_input;
 mod events;
+mod fake_provider;
+mod injection;
 mod items;
 mod keys;
 mod large_model;
@@ -10,3 +12,4 @@ mod limits;
 mod recommend;
 mod routes;
 mod users;
+mod words;

@@ -74,7 +74,13 @@ fn explain_by(reasons: &mut Vec<Reason>, share: f32, text: &str) {
         return;
     }
     reasons.iter_mut().for_each(|reason| reason.weight *= 1.0 - share);
-    reasons.push(Reason { code: ReasonCode::LargeModel, text: text.to_owned(), evidence: Vec::new(), weight: share });
+    reasons.push(Reason {
+        code: ReasonCode::LargeModel,
+        text: text.to_owned(),
+        names: Vec::new(),
+        evidence: Vec::new(),
+        weight: share,
+    });
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
 }
 
