@@ -80,7 +80,7 @@ impl Client {
     ) -> Result<T, ProviderError> {
         let mut tried = 0;
         loop {
-            let (error, wait) = match self.post_once(path, body).await {
+            let (error, wait) = match self.post_once(path, body, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -99,6 +99,7 @@ impl Client {
         &self,
         path: &str,
         body: &Value,
+        until: Instant,
     ) -> Result<T, (ProviderError, Option<Duration>)> {
         let day = Timestamp::now().as_second() / 86_400;
         let budget = self.settings.budget_per_day;
@@ -108,7 +109,7 @@ impl Client {
         let closed = |_| (ProviderError::Unusable("the service is stopping".into()), None);
         let _permit = self.permits.acquire().await.map_err(closed)?;
         let started = Instant::now();
-        let outcome = self.exchange(path, body).await;
+        let outcome = self.exchange(path, body, until).await;
         self.statistics.record(started.elapsed(), outcome.is_err());
         let bytes = outcome?;
         let unusable = |error: serde_json::Error| (ProviderError::Unusable(error.to_string()), None);
@@ -121,7 +122,12 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(unusable)
     }
 
-    async fn exchange(&self, path: &str, body: &Value) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
+    async fn exchange(
+        &self,
+        path: &str,
+        body: &Value,
+        until: Instant,
+    ) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
         let failed = |error: reqwest::Error| {
             if error.is_timeout() {
                 return (ProviderError::TimedOut, None);
@@ -136,7 +142,9 @@ impl Client {
             (ProviderError::Failed { status: None, detail }, None)
         };
         let url = format!("{}{path}", self.settings.base_url.trim_end_matches('/'));
-        let mut request = self.http.post(url).json(body);
+        // A training has more patience than a recommendation: what is left of it, not the client's own timeout, is what counts.
+        let left = until.saturating_duration_since(Instant::now());
+        let mut request = self.http.post(url).timeout(left).json(body);
         if let Some(key) = self.settings.api_key() {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
             let mut value =

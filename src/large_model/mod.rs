@@ -8,6 +8,7 @@ mod addresses;
 mod answer;
 mod chat;
 mod client;
+mod embed;
 mod embedded;
 mod embeddings;
 mod prompt;
@@ -16,6 +17,7 @@ mod rerank;
 mod settings;
 mod statistics;
 
+pub use embed::Embedder;
 pub use prompt::ShortList;
 pub use provider::{Provider, Providers};
 pub use settings::{LargeModelSettings, ProviderKind, ProviderSettings, Scoring};

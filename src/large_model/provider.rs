@@ -25,17 +25,17 @@ pub struct Provider {
     pub name: String,
     pub kind: ProviderKind,
     pub model: String,
-    backend: Backend,
+    pub(super) backend: Backend,
     breaker: Breaker,
     kept: Cache<u64, Arc<Scores>>,
 }
 
-enum Backend {
+pub(super) enum Backend {
     Embedded,
     Remote(Box<Client>, Protocol),
 }
 
-enum Protocol {
+pub(super) enum Protocol {
     Chat(Chat),
     Embeddings(Embeddings),
     Rerank,

@@ -17,6 +17,8 @@ use super::addresses;
 pub struct LargeModelSettings {
     /// The provider that `rerank: "llm"` asks; empty: none.
     pub rerank: String,
+    /// The provider whose vectors of items' texts join the training; empty: none.
+    pub embeddings: String,
     /// How many of each list it re-orders, 2 to 100.
     pub short_list: usize,
     /// What its opinion counts beside the ranker's, 0 to 1, until an evaluation has measured it.
@@ -36,6 +38,9 @@ pub struct ProviderSettings {
     pub allow_private: bool,
     /// What the API calls the model.
     pub model: String,
+    /// Which revision of that model it is, so that vectors of two are not mixed.
+    #[serde(default)]
+    pub revision: String,
     #[serde(default, serialize_with = "hidden")]
     api_key: SecretString,
     #[serde(default = "timeout_ms")]
@@ -126,6 +131,15 @@ impl LargeModelSettings {
         }
         if !self.rerank.is_empty() && !self.names().contains(&self.rerank.as_str()) {
             return Some(format!("large_model.rerank: there is no provider `{}`", self.rerank));
+        }
+        if !self.embeddings.is_empty() && self.embeddings != EMBEDDED {
+            match self.providers.get(&self.embeddings) {
+                None => return Some(format!("large_model.embeddings: there is no provider `{}`", self.embeddings)),
+                Some(provider) if provider.kind != ProviderKind::Embeddings => {
+                    return Some(format!("large_model.embeddings: `{}` is not of kind embeddings", self.embeddings));
+                }
+                Some(_) => {}
+            }
         }
         self.providers.iter().find_map(|(name, provider)| {
             let url = Url::parse(&provider.base_url).ok();
