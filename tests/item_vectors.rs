@@ -82,8 +82,8 @@ impl Place {
         store.upsert_items(&items).await.unwrap();
         let event = |person: usize, n: usize| Event {
             event_id: None,
-            user_id: UserId::new(&format!("person-{person}")).unwrap(),
-            item_id: ItemId::new(&format!("film-{:03}", (2 * ((person * 7 + n * n) % 40)) + person % 2)).unwrap(),
+            user_id: UserId::new(format!("person-{person}")).unwrap(),
+            item_id: ItemId::new(format!("film-{:03}", (2 * ((person * 7 + n * n) % 40)) + person % 2)).unwrap(),
             kind: InteractionKind::Watch,
             value: None,
             at: Timestamp::from_second(1_750_000_000 + n as i64 * 1_000).unwrap(),
@@ -128,7 +128,7 @@ impl Place {
 
 fn item(n: usize) -> Item {
     Item {
-        id: ItemId::new(&format!("film-{n:03}")).unwrap(),
+        id: ItemId::new(format!("film-{n:03}")).unwrap(),
         domain: Domain::new("movie").unwrap(),
         title: format!("Film {n}"),
         genres: vec!["Drama".to_owned()],
