@@ -12,7 +12,7 @@
 //! large_model  -> domain engine breaker
 //! config       -> domain engine large_model
 //! telemetry    -> config
-//! training     -> domain engine evaluation store
+//! training     -> domain engine evaluation store large_model
 //! serving      -> domain engine store config large_model breaker
 //! http         -> domain serving training config large_model
 //! cli          -> domain engine evaluation store demo config telemetry training serving http large_model

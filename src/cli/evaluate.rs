@@ -26,6 +26,9 @@ pub struct EvaluateArgs {
     /// Compare large-model providers instead: what their opinion of the hybrid's short lists is worth. The weights that come out are used for serving.
     #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with_all = ["models", "sampled", "html"])]
     providers: Vec<String>,
+    /// Compare trainings with and without the items' texts instead, with controls: on people as they are, on their tastes alone, and on new items.
+    #[arg(long, conflicts_with_all = ["models", "providers", "sampled", "html", "split", "train", "write_split"])]
+    fusion: bool,
     /// The length of the lists.
     #[arg(long, value_name = "K", default_value_t = 20)]
     at: usize,
@@ -85,6 +88,11 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
     }
     let mut training = http::training_settings(&context.config);
     training.tune = arguments.tuning.budget();
+    if arguments.fusion {
+        let (k, max_cases) = (arguments.at, arguments.max_cases);
+        let settings = ExperimentSettings { training, models: Vec::new(), k, max_cases, sampled: None };
+        return super::fusion::compare(context, settings, arguments.test_share).await;
+    }
     let mut kept = None;
     let split = if arguments.train.is_empty() {
         let store = context.open_store().await?;
@@ -93,8 +101,13 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
             Kind::Random => SplitKind::Random,
             Kind::Items => SplitKind::Items,
         };
-        let split =
+        let mut split =
             experiment::split_store(store.as_ref(), &training, kind, arguments.test_share, Timestamp::now()).await?;
+        let (progress, bar) = progress();
+        split.add_vectors(store.as_ref(), &training, progress.as_ref()).await;
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
         kept = Some(store);
         split
     } else {

@@ -7,6 +7,7 @@ mod demo;
 mod encryption;
 mod evaluate;
 mod export;
+mod fusion;
 mod health;
 pub mod import;
 mod keys;

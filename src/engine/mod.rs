@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod dataset;
 mod explain;
 mod fold_in;
+pub mod item_vectors;
 mod known_taste;
 mod lanes;
 mod list;

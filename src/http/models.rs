@@ -1,5 +1,7 @@
 //! Models: what can be asked for, training another, switching.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::LOCATION;
@@ -14,6 +16,7 @@ use super::jobs::JobAnswer;
 use super::problem::ApiError;
 use super::router::App;
 use crate::config::Config;
+use crate::large_model::{Embedder, Providers};
 use crate::serving::{ModelEntry, ModelRecord, ServiceError};
 use crate::training::{self, TrainingSettings};
 
@@ -90,9 +93,9 @@ pub async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json
         (status = 409, description = "A training is running"),
     ))]
 pub async fn train(State(app): State<App>) -> Result<Response, ApiError> {
-    let job = training::start_job(app.service.store.clone(), training_settings(&app.service.config))
-        .await
-        .map_err(ServiceError::Store)?;
+    // Through the providers of the service, so that budgets count for both.
+    let settings = settings_with(&app.service.config, Some(Arc::clone(&app.service.providers)));
+    let job = training::start_job(app.service.store.clone(), settings).await.map_err(ServiceError::Store)?;
     let location = HeaderValue::try_from(format!("/api/jobs/{}", job.id)).map_err(|_| ApiError::Internal)?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(JobAnswer::from(job))).into_response())
 }
@@ -100,6 +103,12 @@ pub async fn train(State(app): State<App>) -> Result<Response, ApiError> {
 /// What training is told by the settings.
 #[must_use]
 pub fn training_settings(config: &Config) -> TrainingSettings {
+    let providers = Providers::new(&config.large_model).inspect_err(|error| tracing::warn!(error, "no providers"));
+    settings_with(config, providers.ok().map(Arc::new))
+}
+
+fn settings_with(config: &Config, providers: Option<Arc<Providers>>) -> TrainingSettings {
+    let embedder = providers.and_then(|providers| Embedder::new(&config.large_model, providers));
     TrainingSettings {
         domains: config.domains.clone(),
         interactions: config.interactions.clone(),
@@ -111,6 +120,7 @@ pub fn training_settings(config: &Config) -> TrainingSettings {
         blend_samples: config.training.blend_samples,
         keep_versions: config.training.keep_versions,
         models_dir: config.models_dir(),
+        embedder,
         tune: None,
         max_memory_mib: config.training.max_memory_mib,
     }

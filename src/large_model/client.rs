@@ -80,7 +80,7 @@ impl Client {
     ) -> Result<T, ProviderError> {
         let mut tried = 0;
         loop {
-            let (error, wait) = match self.post_once(path, body).await {
+            let (error, wait) = match self.post_once(path, body, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -103,6 +103,7 @@ impl Client {
         &self,
         path: &str,
         body: &Value,
+        until: Instant,
     ) -> Result<T, (ProviderError, Option<Duration>)> {
         let closed = |_| (ProviderError::Unusable("the service is stopping".into()), None);
         let _permit = self.permits.acquire().await.map_err(closed)?;
@@ -112,7 +113,7 @@ impl Client {
         }
         let body = body.to_string();
         let running = Running { client: self, started: Instant::now(), input_tokens: tokens(&body) };
-        let bytes = match self.exchange(path, body).await {
+        let bytes = match self.exchange(path, body, until).await {
             Ok(bytes) => bytes,
             // It may have been read, and even answered: it counts as if it had.
             Err(failure @ (ProviderError::TimedOut, _)) => return Err(failure),
@@ -126,7 +127,12 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| (ProviderError::Unusable(error.to_string()), None))
     }
 
-    async fn exchange(&self, path: &str, body: String) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
+    async fn exchange(
+        &self,
+        path: &str,
+        body: String,
+        until: Instant,
+    ) -> Result<Vec<u8>, (ProviderError, Option<Duration>)> {
         let failed = |error: reqwest::Error| {
             if error.is_timeout() {
                 return (ProviderError::TimedOut, None);
@@ -141,7 +147,9 @@ impl Client {
             (ProviderError::Failed { status: None, detail }, None)
         };
         let url = format!("{}{path}", self.settings.base_url.trim_end_matches('/'));
-        let mut request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        // A training has more patience than a recommendation: what is left of it, not the client's own timeout, is what counts.
+        let left = until.saturating_duration_since(Instant::now());
+        let mut request = self.http.post(url).timeout(left).header(CONTENT_TYPE, "application/json").body(body);
         if let Some(key) = self.settings.api_key() {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
             let mut value =

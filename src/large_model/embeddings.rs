@@ -1,5 +1,6 @@
 //! Scoring by text embeddings: the cosine between the person's text and each candidate's. Vectors of candidates are kept by text.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use moka::sync::Cache;
@@ -79,35 +80,61 @@ impl Embeddings {
         texts: &[String],
         until: Instant,
     ) -> Result<Vec<Vector>, ProviderError> {
-        let mut missing: Vec<String> = texts.iter().filter(|text| !self.kept.contains_key(*text)).cloned().collect();
-        missing.sort_unstable();
-        missing.dedup();
-        // A stack of batches; one that the server finds too large is cut in two.
-        let mut batches = batches(missing);
-        let mut fresh = std::collections::HashMap::new();
-        while let Some(mut batch) = batches.pop() {
-            let embedded = match source {
-                Source::Remote(client) => embed(client, &batch, until).await,
-                #[cfg(feature = "candle")]
-                Source::Local(encoder) => encoder.embed(&batch).await,
-            };
-            match embedded {
-                Ok(vectors) => {
-                    for (text, vector) in batch.into_iter().zip(vectors) {
-                        self.kept.insert(text.clone(), Vector::clone(&vector));
-                        fresh.insert(text, vector);
-                    }
-                }
-                Err(ProviderError::Failed { status: Some(400 | 413), .. }) if batch.len() > 1 => {
-                    let second = batch.split_off(batch.len() / 2);
-                    batches.extend([second, batch]);
-                }
-                Err(error) => return Err(error),
-            }
+        let missing = texts.iter().filter(|text| !self.kept.contains_key(*text)).cloned().collect();
+        let fresh = fetch(source, missing, until).await?;
+        for (text, vector) in &fresh {
+            self.kept.insert(text.clone(), Vector::clone(vector));
         }
         let of = |text: &String| fresh.get(text).cloned().or_else(|| self.kept.get(text));
-        texts.iter().map(|text| of(text).ok_or_else(|| ProviderError::Unusable("a vector is missing".into()))).collect()
+        texts.iter().map(|text| of(text).ok_or_else(missing_vector)).collect()
     }
+
+    /// The same, and nothing is kept here.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn fetched(
+        &self,
+        source: Source<'_>,
+        texts: &[String],
+        until: Instant,
+    ) -> Result<Vec<Vector>, ProviderError> {
+        let fresh = fetch(source, texts.to_vec(), until).await?;
+        texts.iter().map(|text| fresh.get(text).cloned().ok_or_else(missing_vector)).collect()
+    }
+}
+
+fn missing_vector() -> ProviderError {
+    ProviderError::Unusable("a vector is missing".into())
+}
+
+/// A vector for each text, in as many requests as it takes.
+async fn fetch(
+    source: Source<'_>,
+    mut texts: Vec<String>,
+    until: Instant,
+) -> Result<HashMap<String, Vector>, ProviderError> {
+    texts.sort_unstable();
+    texts.dedup();
+    // A stack of batches; one that the server finds too large is cut in two.
+    let mut batches = batches(texts);
+    let mut fresh = HashMap::new();
+    while let Some(mut batch) = batches.pop() {
+        let embedded = match source {
+            Source::Remote(client) => embed(client, &batch, until).await,
+            #[cfg(feature = "candle")]
+            Source::Local(encoder) => encoder.embed(&batch).await,
+        };
+        match embedded {
+            Ok(vectors) => fresh.extend(batch.into_iter().zip(vectors)),
+            Err(ProviderError::Failed { status: Some(400 | 413), .. }) if batch.len() > 1 => {
+                let second = batch.split_off(batch.len() / 2);
+                batches.extend([second, batch]);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(fresh)
 }
 
 /// The encoder in the process: one text batch at a time, as each takes all processors.

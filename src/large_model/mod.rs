@@ -10,6 +10,7 @@ mod addresses;
 mod answer;
 mod chat;
 mod client;
+mod embed;
 mod embedded;
 mod embeddings;
 #[cfg(feature = "candle")]
@@ -23,6 +24,7 @@ mod settings;
 mod statistics;
 pub mod words;
 
+pub use embed::Embedder;
 pub use prompt::ShortList;
 pub use provider::{Provider, Providers};
 pub use settings::{LargeModelSettings, ProviderKind, ProviderSettings, Scoring};

@@ -32,7 +32,7 @@ pub struct Provider {
     pub name: String,
     pub kind: ProviderKind,
     pub model: String,
-    backend: Backend,
+    pub(super) backend: Backend,
     breaker: Breaker,
     kept: Cache<u64, Arc<Scores>>,
     /// What was said of a list for a stranger.
@@ -43,14 +43,14 @@ pub struct Provider {
     hasher: RandomState,
 }
 
-enum Backend {
+pub(super) enum Backend {
     Embedded,
     #[cfg(feature = "candle")]
     Encoder(Box<(Local, Embeddings, ProviderSettings)>),
     Remote(Box<Client>, Protocol),
 }
 
-enum Protocol {
+pub(super) enum Protocol {
     Chat(Chat),
     Embeddings(Embeddings),
     Rerank(Rerank),

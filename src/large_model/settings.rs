@@ -18,6 +18,8 @@ use super::addresses;
 pub struct LargeModelSettings {
     /// The provider that `rerank: "llm"` asks; empty: none.
     pub rerank: String,
+    /// The provider whose vectors of items' texts join the training; empty: none.
+    pub embeddings: String,
     /// How many of each list it re-orders, 2 to 100.
     pub short_list: usize,
     /// What its opinion counts beside the ranker's, 0 to 1, until an evaluation has measured it.
@@ -49,6 +51,9 @@ pub struct ProviderSettings {
     /// What the API calls the model.
     #[serde(default)]
     pub model: String,
+    /// Which revision of that model it is, so that vectors of two are not mixed.
+    #[serde(default)]
+    pub revision: String,
     #[serde(default, serialize_with = "hidden")]
     api_key: SecretString,
     #[serde(default = "timeout_ms")]
@@ -154,6 +159,18 @@ impl LargeModelSettings {
         let writes = |name: &str| self.providers.get(name).is_some_and(|provider| provider.kind == ProviderKind::Chat);
         if !self.words.is_empty() && !writes(&self.words) {
             return Some(format!("large_model.words: there is no provider `{}` of the kind chat", self.words));
+        }
+        if !self.embeddings.is_empty() && self.embeddings != EMBEDDED {
+            match self.providers.get(&self.embeddings) {
+                None => return Some(format!("large_model.embeddings: there is no provider `{}`", self.embeddings)),
+                Some(provider) if !matches!(provider.kind, ProviderKind::Embeddings | ProviderKind::Embedded) => {
+                    return Some(format!(
+                        "large_model.embeddings: `{}` is not of a kind with embeddings",
+                        self.embeddings
+                    ));
+                }
+                Some(_) => {}
+            }
         }
         self.providers.iter().find_map(|(name, provider)| {
             let url = Url::parse(&provider.base_url).ok();

@@ -82,7 +82,7 @@ pub struct Service {
     answers: Answers,
     /// For the histories that recommendations ask for.
     histories: Breaker,
-    pub providers: Providers,
+    pub providers: Arc<Providers>,
     /// By provider: what its opinion counts, as the newest evaluation measured it.
     measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
     /// The evaluation that was read last.
@@ -104,7 +104,7 @@ impl Service {
             histories: Breaker::default(),
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),
-            providers: Providers::new(&config.large_model).map_err(ServiceError::Provider)?,
+            providers: Arc::new(Providers::new(&config.large_model).map_err(ServiceError::Provider)?),
             config,
             store,
         });

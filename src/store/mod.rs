@@ -28,6 +28,7 @@ mod people;
 pub mod postgres;
 mod sealing;
 pub mod sqlite;
+mod vectors;
 
 /// What went wrong in the store, as far as a caller can act on it.
 #[derive(Debug, thiserror::Error)]
@@ -298,9 +299,35 @@ pub trait EvaluationStore: Send + Sync {
     async fn newest_evaluation(&self) -> Result<Option<String>>;
 }
 
+/// Which model made a vector. What one says means nothing beside what another says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VectorSource {
+    pub provider: String,
+    pub model: String,
+    pub revision: String,
+}
+
+/// SHA-256 of a text.
+pub type TextHash = [u8; 32];
+/// A text and its vector.
+pub type TextVector = (TextHash, Vec<f32>);
+
+#[async_trait]
+pub trait VectorStore: Send + Sync {
+    /// The vectors of this source, ordered by length and hash, at most `limit` after this one.
+    async fn text_vectors(
+        &self,
+        source: &VectorSource,
+        after: Option<&TextVector>,
+        limit: u32,
+    ) -> Result<Vec<TextVector>>;
+    /// Keeps vectors of this source; one of a text and length that it has stays as it is. All or none.
+    async fn keep_text_vectors(&self, source: &VectorSource, vectors: &[TextVector]) -> Result<()>;
+}
+
 #[async_trait]
 pub trait Store:
-    CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore
+    CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore + VectorStore
 {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;

@@ -17,6 +17,7 @@ use super::hold_out::{Case, hold_out};
 use super::load::Loaded;
 use super::new_items;
 use super::stacking::{self, Stacked};
+use super::text_share::TextShare;
 use super::{TrainingError, TrainingSettings, manifest};
 
 /// Metrics are measured at this length.
@@ -84,13 +85,14 @@ impl Scored {
     }
 }
 
-/// The blend, and the metrics of the hybrid and of each scorer alone on people held out.
+/// The blend, the metrics of the hybrid and of each scorer alone on people held out, and how much the items' texts count in EASE.
 pub(super) fn fit(
     loaded: &Loaded,
     columns: &Columns,
     settings: &TrainingSettings,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
-) -> Result<(Blend, Metrics), TrainingError> {
+) -> Result<(Blend, Metrics, f32), TrainingError> {
+    let mut text_share = None;
     let rounds = settings.validation_rounds.max(1);
     let (mut scored, mut new_items, mut asked) = (Vec::new(), Vec::new(), 0);
     for round in 0..rounds {
@@ -106,7 +108,10 @@ pub(super) fn fit(
             progress(&format!("{phase} for validation"), 0.05 + 0.4 * part);
         };
         let data = (&held_out.data, held_out.times.as_slice());
-        let model = bind(loaded, fit_scorers(loaded, columns, settings, data, draft, &report)?);
+        let share = text_share.map_or(TextShare::Chosen(&held_out.cases), TextShare::Known);
+        let (model, share) = fit_scorers(loaded, columns, settings, data, draft, share, &report)?;
+        text_share = Some(share);
+        let model = bind(loaded, model);
         let step = (held_out.cases.len() * loaded.items.len()).div_ceil(MOST_SCORES).max(1);
         let cases: Vec<&Case> = held_out.cases.iter().step_by(step).collect();
         scored.par_extend(cases.par_iter().map(|case| score(loaded, &model, case)));
@@ -115,12 +120,12 @@ pub(super) fn fit(
         }
     }
     if scored.is_empty() {
-        return Ok((Blend::default(), Metrics::new()));
+        return Ok((Blend::default(), Metrics::new(), 0.0));
     }
     progress("fit blend", 0.5);
     let stacked = stacking::fit(&scored, settings);
     let blend = stacked.blend(&settings.domains, &new_items);
-    Ok((blend, measure(&scored, &stacked, &settings.domains)))
+    Ok((blend, measure(&scored, &stacked, &settings.domains), text_share.unwrap_or_default()))
 }
 
 /// What a case asks: the person as the scorers see them, and the items to rank. What the person knows and what is not hidden is not asked for, whatever

@@ -12,6 +12,7 @@ use crate::engine::scorers::item_weights::ItemWeights;
 use crate::engine::scorers::{ITEM_TO_ITEM, ease, graph_filter, popularity};
 
 use super::load::{Loaded, popularity as decayed};
+use super::text_share::TextShare;
 use super::{TrainingError, TrainingSettings};
 
 /// The order of a model's columns: the items that EASE covers first, then others that somebody touched, then those that nobody did; each group by id.
@@ -76,9 +77,24 @@ impl Columns {
         let content = loaded.catalogue.content();
         self.order[..count].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
     }
+
+    /// The terms of all columns, and with them the numbers of their vectors as if each dimension were one more term; and the penalty for both, where that
+    /// for terms alone is `ridge`. `None` where there are no vectors.
+    pub(super) fn texts(&self, loaded: &Loaded, ridge: f32) -> Option<(ease::Terms, f32)> {
+        let vectors = loaded.vectors.as_ref().filter(|_| ridge > 0.0)?;
+        let first = u32::MAX - vectors.dimensions() as u32;
+        let mut rows = self.terms(loaded, self.order.len());
+        for (row, &item) in rows.iter_mut().zip(&self.order) {
+            row.extend((first..).zip(vectors.of(item).iter().copied()));
+        }
+        Some((rows, WITH_VECTORS * ridge))
+    }
 }
 
-/// Fits every scorer on `data`, which is `loaded.data` or a part of it, with its `times`.
+/// The penalty of the regression from terms and vectors to factors, in units of that from terms alone: of 1 and 3, the better one on ml-latest-small.
+const WITH_VECTORS: f32 = 3.0;
+
+/// Fits every scorer on `data`, which is `loaded.data` or a part of it, with its `times`; and gives the share of text in EASE that it was fitted with.
 ///
 /// # Errors
 /// [`TrainingError::Ease`], [`TrainingError::Als`].
@@ -88,12 +104,13 @@ pub(super) fn fit_scorers(
     settings: &TrainingSettings,
     data: (&Dataset, &[i64]),
     manifest: Manifest,
+    share: TextShare<'_>,
     report: &(dyn Fn(&str, f32) + Sync),
-) -> Result<Model, TrainingError> {
-    fit_chosen(loaded, columns, settings, data, manifest, &|_| true, report)
+) -> Result<(Model, f32), TrainingError> {
+    fit_chosen(loaded, columns, settings, data, manifest, (&|_| true, share), report)
 }
 
-/// Fits popularity and one other scorer.
+/// Fits popularity and one other scorer, EASE without the items' texts.
 ///
 /// # Errors
 /// As [`fit_scorers`].
@@ -105,8 +122,12 @@ pub(super) fn fit_only(
     manifest: Manifest,
     name: &str,
 ) -> Result<Model, TrainingError> {
-    fit_chosen(loaded, columns, settings, data, manifest, &|other| other == name, &|_, _| ())
+    let chosen: Chosen<'_> = (&|other| other == name, TextShare::Known(0.0));
+    Ok(fit_chosen(loaded, columns, settings, data, manifest, chosen, &|_, _| ())?.0)
 }
+
+/// What is chosen to be fitted, and how EASE hears of the items' texts.
+type Chosen<'a> = (&'a (dyn Fn(&str) -> bool + Sync), TextShare<'a>);
 
 fn fit_chosen(
     loaded: &Loaded,
@@ -114,15 +135,15 @@ fn fit_chosen(
     settings: &TrainingSettings,
     (data, times): (&Dataset, &[i64]),
     manifest: Manifest,
-    is_chosen: &(dyn Fn(&str) -> bool + Sync),
+    (is_chosen, share): Chosen<'_>,
     report: &(dyn Fn(&str, f32) + Sync),
-) -> Result<Model, TrainingError> {
+) -> Result<(Model, f32), TrainingError> {
     let engine = &settings.engine;
     let (covered, touched, keep) = (columns.covered, columns.touched, engine.ease_keep_per_item);
     let sums = decayed(data, times, settings, loaded.items.len());
     let data = columns.apply(data);
-    let fit_item_to_item = || -> Result<[ItemWeights; ITEM_TO_ITEM.len()], TrainingError> {
-        let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
+    let fit_item_to_item = || -> Result<([ItemWeights; ITEM_TO_ITEM.len()], f32), TrainingError> {
+        let (mut item_to_item, mut text_share): ([ItemWeights; ITEM_TO_ITEM.len()], f32) = Default::default();
         for (number, (name, weights)) in ITEM_TO_ITEM.into_iter().zip(&mut item_to_item).enumerate() {
             if !is_chosen(name) {
                 continue;
@@ -136,7 +157,10 @@ fn fit_chosen(
                     let side = terms.as_ref().map(|terms| (terms, engine.ease_side_weight));
                     let data = data.clone().damped(engine.ease_strength_exponent);
                     let penalty = ease::Penalty { lambda: engine.ease_lambda, dropout: engine.ease_dropout };
-                    ease::fit(&data, covered, penalty, side, keep)?
+                    let solved = ease::solve(&data, covered, penalty, side)?;
+                    let (weights, share) = share.weights(loaded, columns, &manifest, &solved, keep)?;
+                    text_share = share;
+                    weights
                 }
                 "graph_filter" => {
                     graph_filter::fit(&data, covered, engine.graph_rank, engine.graph_alpha, keep, settings.seed)
@@ -146,7 +170,7 @@ fn fit_chosen(
                 _ => knn(Weighting::Cosine),
             };
         }
-        Ok(item_to_item)
+        Ok((item_to_item, text_share))
     };
     let fit_als = || -> Result<AlsFactors, TrainingError> {
         if !is_chosen("ials") {
@@ -155,18 +179,20 @@ fn fit_chosen(
         report("fit ials", 0.0);
         let mut als = implicit_als::fit(&data, touched, &engine.ials, settings.seed)?;
         let content = loaded.catalogue.content();
-        als.learn_terms(
-            &columns.terms(loaded, columns.order.len()),
-            |term| content.name(term),
-            engine.ials.content_ridge,
-        );
+        let terms = columns.terms(loaded, columns.order.len());
+        als.learn_terms(&terms, |term| content.name(term), engine.ials.content_ridge);
+        if let Some((texts, ridge)) = columns.texts(loaded, engine.ials.content_ridge) {
+            let untouched: Vec<bool> = (0..columns.order.len()).map(|column| column >= als.trained).collect();
+            als.replace(&als.foretold(&texts, &untouched, ridge));
+        }
         Ok(als)
     };
     // Side by side: each has stretches that only one core can work on.
     let (als, item_to_item) = rayon::join(fit_als, fit_item_to_item);
-    let (als, item_to_item) = (als?, item_to_item?);
+    let (als, (item_to_item, share)) = (als?, item_to_item?);
     let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
-    Ok(Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als })
+    let model = Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als };
+    Ok((model, share))
 }
 
 /// Binds a model to the catalogue that was loaded.

@@ -8,9 +8,11 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{Behaviour, Item, ItemId, UserId};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::Dataset;
+use crate::engine::item_vectors::ItemVectors;
 use crate::engine::preference::{decay, newest, preferences};
 use crate::store::{ItemChange, Store};
 
+use super::item_vectors::{self, VectorReport};
 use super::{TrainingError, TrainingSettings};
 
 /// People and items read at once.
@@ -29,6 +31,9 @@ pub(super) struct Loaded {
     /// By interaction of `data`: when the newest of them happened, in seconds.
     pub times: Vec<i64>,
     pub fingerprint: String,
+    /// Of the items' texts, and what became of asking for them.
+    pub vectors: Option<ItemVectors>,
+    pub vector_report: Option<VectorReport>,
 }
 
 /// Reads the store. Behaviour with items that the catalogue does not have is left out.
@@ -41,6 +46,21 @@ pub(super) async fn load(store: &dyn Store, settings: &TrainingSettings) -> Resu
         after = Some(last.clone());
         for (user, history) in people {
             loader.add(&user, &history);
+        }
+    }
+}
+
+impl Loaded {
+    /// Adds vectors of the items' texts, where the settings name a provider and it gives them.
+    pub(super) async fn add_vectors(
+        &mut self,
+        store: &dyn Store,
+        settings: &TrainingSettings,
+        progress: &(dyn Fn(&str, f32) + Send + Sync),
+    ) {
+        if let Some(embedder) = &settings.embedder {
+            let (vectors, report) = item_vectors::vectors(store, embedder, &self.items, progress).await;
+            (self.vectors, self.vector_report) = (vectors, Some(report));
         }
     }
 }
@@ -76,6 +96,8 @@ impl<'a> Loader<'a> {
             data,
             times: Vec::new(),
             fingerprint: String::new(),
+            vectors: None,
+            vector_report: None,
         };
         Self { settings, places, hash, loaded }
     }

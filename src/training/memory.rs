@@ -21,8 +21,11 @@ pub(super) fn estimate(loaded: &Loaded, columns: &Columns, settings: &TrainingSe
     let neighbours = 3 * kept(touched, engine.item_knn_neighbours) / 2;
     let factors = 4 * (people + touched) * engine.ials.dimensions as u64 * 4 + 2 * interactions * 12;
     let data = 4 * interactions * 16;
+    // Beside the vectors themselves, the regression from texts to factors has them twice as sparse rows.
+    let width = loaded.vectors.as_ref().map_or(0, |vectors| vectors.dimensions() as u64);
+    let vectors = loaded.items.len() as u64 * width * (3 * 4 + 2 * 8);
     // The validation model stays while the blend is fitted.
-    data + dense + neighbours + factors + loaded.items.len() as u64 * 1_000
+    data + dense + neighbours + factors + vectors + loaded.items.len() as u64 * 1_000
 }
 
 /// Refuses a training that takes more than `training.max_memory_mib`, or than the machine has left when that is 0.

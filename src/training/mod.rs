@@ -4,11 +4,13 @@ mod blending;
 pub mod experiment;
 mod fitting;
 mod hold_out;
+mod item_vectors;
 mod job;
 mod load;
 mod memory;
 mod new_items;
 mod stacking;
+mod text_share;
 mod tuning;
 
 use std::path::PathBuf;
@@ -24,11 +26,13 @@ use crate::engine::blend::Blend;
 use crate::engine::scorers::ease::EaseError;
 use crate::engine::scorers::implicit_als::AlsError;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
+use crate::large_model::Embedder;
 use crate::store::{Store, StoreError};
 
 use fitting::{Columns, fit_scorers};
 pub use job::start_job;
 use load::{Loaded, load};
+use text_share::TextShare;
 
 /// Why no model came of it.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,8 @@ pub struct TrainingSettings {
     pub blend_samples: usize,
     pub keep_versions: usize,
     pub models_dir: PathBuf,
+    /// Who turns the items' texts into vectors; `None`: nobody.
+    pub embedder: Option<Embedder>,
     /// Search for hyper-parameters first, for so long at most.
     pub tune: Option<Duration>,
     /// Refuse a training that takes more memory; 0: more than the machine has left.
@@ -89,7 +95,8 @@ pub async fn train(
     progress: Progress,
 ) -> Result<Manifest, TrainingError> {
     progress("load", 0.0);
-    let loaded = load(store.as_ref(), &settings).await?;
+    let mut loaded = load(store.as_ref(), &settings).await?;
+    loaded.add_vectors(store.as_ref(), &settings, &|phase, part| progress(phase, 0.05 * part)).await;
     let (fitting, report) = (settings.clone(), Arc::clone(&progress));
     let manifest = tokio::task::spawn_blocking(move || {
         let model = fit(&loaded, &fitting, now, report.as_ref())?;
@@ -132,10 +139,22 @@ fn fit(
     }
     let progress = |phase: &str, part: f32| progress(phase, done + (1.0 - done) * part);
     let columns = Columns::choose(loaded, &settings);
-    let (blend, metrics) = blending::fit(loaded, &columns, &settings, &progress)?;
+    let (blend, metrics, share) = blending::fit(loaded, &columns, &settings, &progress)?;
     let manifest = manifest(loaded, &settings, now, blend, metrics);
     let report = |phase: &str, part: f32| progress(phase, 0.6 + 0.35 * part);
-    let mut model = fit_scorers(loaded, &columns, &settings, (&loaded.data, &loaded.times), manifest, &report)?;
+    let (mut model, _) = fit_scorers(
+        loaded,
+        &columns,
+        &settings,
+        (&loaded.data, &loaded.times),
+        manifest,
+        TextShare::Known(share),
+        &report,
+    )?;
+    if let Some(report) = &loaded.vector_report {
+        model.manifest.parameters["item_vectors"] = serde_json::json!(report);
+        model.manifest.parameters["ease_text_share"] = serde_json::json!(share);
+    }
     if let Some(tuned) = tuning {
         model.manifest.parameters["tuning"] =
             serde_json::json!({"trials": tuned.trials, "unfinished": tuned.unfinished});

@@ -1,4 +1,4 @@
-//! How items that nobody has touched are put in order: by the factors of iALS that their terms foretell, by plain likeness of content, or by a mix, as each domain
+//! How items that nobody has touched are put in order: by the factors of iALS that their terms (and vectors) foretell, by plain likeness of content, or by a mix, as each domain
 //! teaches.
 //!
 //! A part of the items is treated as if nobody had touched them: the map from terms to factors is learned without them, they leave the histories, and people are asked for
@@ -64,7 +64,9 @@ pub(super) fn learn(
     let share = HIDDEN.min(MOST / als.trained.max(1) as f64);
     let hidden: Vec<bool> =
         (0..loaded.items.len()).map(|column| column < als.trained && random.random::<f64>() < share).collect();
-    let foretold = als.foretold(&columns.terms(loaded, columns.order.len()), &hidden, ridge);
+    let texts = columns.texts(loaded, ridge);
+    let (texts, ridge) = texts.unwrap_or_else(|| (columns.terms(loaded, columns.order.len()), ridge));
+    let foretold = als.foretold(&texts, &hidden, ridge);
     let forgotten = Forgotten { loaded, columns, model, hidden, foretold };
     (0..settings.domains.len()).map(|domain| forgotten.mix_of(domain as u16).unwrap_or_default()).collect()
 }

@@ -47,3 +47,4 @@ mod encryption;
 mod equality;
 mod models_jobs_keys;
 mod opening;
+mod vectors;

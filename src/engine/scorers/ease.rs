@@ -10,6 +10,8 @@
 //! What is known of the items joins as in collective EASE (Jeunen et al., "Closed-Form Models for Collaborative Filtering with Side-Information", RecSys
 //! 2020): each term is one more person, who takes to the items that bear it. `XᵀX` becomes `XᵀX + β TᵀT`, where `TᵀT` holds the cosines of the items'
 //! terms. It gives weights to items that nobody has touched yet.
+//!
+//! Where the items' texts have vectors, the penalty pulls the weights towards those that the texts alone would have: [`super::text_ease`].
 
 use std::collections::HashMap;
 
@@ -22,6 +24,7 @@ use rayon::prelude::*;
 use crate::engine::dataset::Dataset;
 
 use super::item_weights::{ItemWeights, columns};
+use super::text_ease::TextEase;
 
 /// Why EASE could not be fitted.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +54,63 @@ impl Penalty {
     }
 }
 
-/// Fits EASE on the first `size` columns of `data`.
+/// EASE but for its weights: `P`, from which they are made with or without a prior.
+pub struct Solved {
+    inverse: Inverse,
+    lambda: f32,
+}
+
+enum Inverse {
+    Single(Mat<f32>),
+    Double(Mat<f64>),
+}
+
+/// Solves EASE on the first `size` columns of `data`.
 ///
 /// * `penalty`: strengths are divided by the mean positive strength of their user first, so that it means the
 ///   same for plays as for ratings, and somebody who plays everything a thousand times has no more say than others.
 /// * `side`: terms of the columns, and how much they count (β); a weight of 0 leaves them out.
-/// * `keep`: how many of the largest weights (in size) stay in each row; 0 keeps all.
 ///
-/// Single precision, where its residual is small; double otherwise. Memory: two dense matrices of `size²` numbers, and what is kept.
+/// Single precision, where its residual is small; double otherwise. Memory: two dense matrices of `size²` numbers, one of which stays.
+///
+/// # Errors
+/// [`EaseError::NotPositiveDefinite`].
+pub fn solve(data: &Dataset, size: usize, penalty: Penalty, side: Option<(&Terms, f32)>) -> Result<Solved, EaseError> {
+    let side = side.filter(|(_, weight)| *weight > 0.0);
+    let lambda = penalty.lambda;
+    if size == 0 {
+        return Ok(Solved { inverse: Inverse::Single(Mat::new()), lambda });
+    }
+    let inverse = match inverse::<f32>(data, size, penalty, side) {
+        Ok(inverse) if residual(&inverse, data, penalty, side) <= TOLERANCE => Inverse::Single(inverse),
+        _ => {
+            tracing::warn!(size, lambda, "single precision does not carry EASE: fitting it again in double precision");
+            Inverse::Double(inverse::<f64>(data, size, penalty, side)?)
+        }
+    };
+    Ok(Solved { inverse, lambda })
+}
+
+impl Solved {
+    /// The weights.
+    ///
+    /// * `text`: text-EASE on the same columns, and the share of λ that pulls towards it (κ/λ, 0 to 1).
+    /// * `keep`: how many of the largest weights (in size) stay in each row; 0 keeps all.
+    ///
+    /// # Errors
+    /// [`EaseError::NotFinite`].
+    pub fn weights(&self, text: Option<(&TextEase, f32)>, keep: usize) -> Result<ItemWeights, EaseError> {
+        let text = text.map(|(text, share)| (text, share * self.lambda)).filter(|(_, kappa)| *kappa > 0.0);
+        let rows = match &self.inverse {
+            Inverse::Single(inverse) => rows(inverse, text, keep),
+            Inverse::Double(inverse) => rows(inverse, text, keep),
+        };
+        let weights = ItemWeights::from_rows(rows, keep);
+        if weights.weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
+    }
+}
+
+/// [`solve`], and the weights without a prior.
 ///
 /// # Errors
 /// [`EaseError`].
@@ -69,23 +121,7 @@ pub fn fit(
     side: Option<(&Terms, f32)>,
     keep: usize,
 ) -> Result<ItemWeights, EaseError> {
-    if size == 0 {
-        return Ok(ItemWeights::default());
-    }
-    let side = side.filter(|(_, weight)| *weight > 0.0);
-    let rows = match inverse::<f32>(data, size, penalty, side) {
-        Ok(inverse) if residual(&inverse, data, penalty, side) <= TOLERANCE => rows(&inverse, keep),
-        _ => {
-            tracing::warn!(
-                size,
-                lambda = penalty.lambda,
-                "single precision does not carry EASE: fitting it again in double precision"
-            );
-            rows(&inverse::<f64>(data, size, penalty, side)?, keep)
-        }
-    };
-    let weights = ItemWeights::from_rows(rows, keep);
-    if weights.weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
+    solve(data, size, penalty, side)?.weights(None, keep)
 }
 
 /// The precision that EASE is fitted in.
@@ -165,27 +201,43 @@ fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, penalty: Penalty, side: O
     (wrong / size as f64).sqrt()
 }
 
-/// `B` row by row: the `keep` largest of each (0: all).
-fn rows<T: Real>(inverse: &Mat<T>, keep: usize) -> Vec<Vec<(u32, f32)>> {
+/// Rows whose products with the vectors of texts are made at once.
+const BLOCK: usize = 64;
+
+/// `B` row by row: the `keep` largest of each (0: all). With a prior `S` of weight κ `B = I + κPS - P · diag(μ)`, else `I - P · diag(1 / diag P)`.
+fn rows<T: Real>(inverse: &Mat<T>, text: Option<(&TextEase, f32)>, keep: usize) -> Vec<Vec<(u32, f32)>> {
     let size = inverse.nrows();
-    let diagonal: Vec<T> = (0..size).map(|i| inverse[(i, i)]).collect();
     // Only the lower triangle of the inverse is filled: P is symmetric.
-    let at = |i: usize, j: usize| if i >= j { inverse[(i, j)] } else { inverse[(j, i)] };
-    let weight = |i: usize, j: usize| -> f32 {
-        let value: f64 = (at(i, j) / diagonal[j]).into();
-        -value as f32
+    let at = |i: usize, j: usize| -> f64 { if i >= j { inverse[(i, j)] } else { inverse[(j, i)] }.into() };
+    let prior = text.map(|(text, kappa)| (text.prior(inverse.as_ref()), kappa));
+    let mu = |j: usize| {
+        let own = at(j, j);
+        prior.as_ref().map_or(1.0, |(prior, kappa)| 1.0 + f64::from(kappa * prior.diagonal(j, own as f32))) / own
     };
-    (0..size)
-        .into_par_iter()
-        .map(|i| (0..size).filter(|&j| j != i).map(|j| (j as u32, weight(i, j))).collect())
-        .map(|mut row: Vec<(u32, f32)>| {
-            if keep > 0 && row.len() > keep {
-                row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
-                row.truncate(keep);
+    let mu: Vec<f64> = (0..size).map(mu).collect();
+    let block = |block: usize| -> Vec<Vec<(u32, f32)>> {
+        let range = block * BLOCK..((block + 1) * BLOCK).min(size);
+        let products = prior.as_ref().map(|(prior, kappa)| (prior, kappa, prior.products(range.clone())));
+        let weight = |i: usize, j: usize| -> f32 {
+            let (inverse, mut weight) = (at(i, j), 0.0);
+            if let Some((prior, kappa, products)) = &products {
+                weight = *kappa * prior.of(products[(j, i - range.start)], inverse as f32, j);
             }
-            row
-        })
-        .collect()
+            weight - (inverse * mu[j]) as f32
+        };
+        range.clone().map(|i| largest((0..size).filter(|&j| j != i).map(|j| (j as u32, weight(i, j))), keep)).collect()
+    };
+    (0..size.div_ceil(BLOCK)).into_par_iter().flat_map_iter(block).collect()
+}
+
+/// The `keep` largest by size; all when `keep` is 0.
+fn largest(row: impl Iterator<Item = (u32, f32)>, keep: usize) -> Vec<(u32, f32)> {
+    let mut row: Vec<(u32, f32)> = row.collect();
+    if keep > 0 && row.len() > keep {
+        row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
+        row.truncate(keep);
+    }
+    row
 }
 
 /// By column: its penalty.
@@ -253,6 +305,7 @@ fn add_terms<T: Real>(gram: &mut Mat<T>, terms: &Terms, weight: f32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text_ease;
     use super::*;
 
     fn ridge(lambda: f32) -> Penalty {
@@ -300,6 +353,30 @@ mod tests {
         assert!(residual(&inverse::<f64>(&data, 3, ridge(lambda), None).unwrap(), &data, ridge(lambda), None) < 1e-4);
         let weights = fit(&data, 3, ridge(lambda), None, 0).unwrap();
         assert!((weights.weight(0, 1) - 0.5).abs() < 1e-3, "{}", weights.weight(0, 1));
+    }
+
+    #[test]
+    fn with_a_prior_the_weights_solve_the_closed_form() {
+        let (lambda, size, share) = (2.0f32, 6, 0.6);
+        let vectors = text_ease::tests::vectors(size);
+        let prior = text_ease::tests::dense(&vectors);
+        let text = TextEase::new(vectors).unwrap();
+        let solved = solve(&data(), size, ridge(lambda), None).unwrap();
+        let (none, weights) = (solved.weights(None, 0).unwrap(), solved.weights(Some((&text, share)), 0).unwrap());
+        assert_eq!(solved.weights(Some((&text, 0.0)), 0).unwrap(), none);
+        assert_ne!(weights, none);
+        // The gradient of |X - XB|² + (λ - κ)|B|² + κ|B - S|² is zero off the diagonal: (G + λI)B = G + κS.
+        let full = gram::<f32>(&data(), size);
+        let g = |i: usize, j: usize| full[(i.max(j), i.min(j))];
+        for i in 0..size {
+            assert_eq!(weights.weight(i, i as u32), 0.0);
+            for j in (0..size).filter(|&j| j != i) {
+                let b = |k: usize| if k == j { 0.0 } else { weights.weight(k, j as u32) };
+                let left: f32 = (0..size).map(|k| g(i, k) * b(k)).sum::<f32>() + lambda * b(i);
+                let right = g(i, j) + share * lambda * prior[(i, j)];
+                assert!((left - right).abs() < 1e-3, "({i}, {j}): {left} is not {right}");
+            }
+        }
     }
 
     #[test]

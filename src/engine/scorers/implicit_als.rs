@@ -229,6 +229,14 @@ impl AlsFactors {
         self.terms = TermFactors::new(k, names, factors);
     }
 
+    /// Gives columns these factors, where there are any.
+    pub fn replace(&mut self, factors: &[Vec<f32>]) {
+        let own = self.factors.chunks_exact_mut(self.dimensions.max(1));
+        for (own, factors) in own.zip(factors).filter(|(_, factors)| !factors.is_empty()) {
+            own.copy_from_slice(factors);
+        }
+    }
+
     /// By column: the factors that the terms of `hidden` items foretell when only the others teach; empty for those.
     #[must_use]
     pub fn foretold(&self, terms: &Rows, hidden: &[bool], lambda: f32) -> Vec<Vec<f32>> {

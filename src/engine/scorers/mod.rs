@@ -10,6 +10,7 @@ pub mod item_knn;
 pub mod item_weights;
 pub mod popularity;
 pub mod term_factors;
+pub mod text_ease;
 
 use std::sync::Arc;
 

@@ -14,6 +14,8 @@ use super::text::is_unspaced;
 
 /// The name of the table.
 pub const NAME: &str = "embedded-static";
+/// The revision of the table, as its file has it.
+pub const REVISION: &str = "1";
 /// Numbers of a vector.
 pub const DIMENSIONS: usize = 128;
 

@@ -2,6 +2,7 @@
 //!
 //! What is measured is what is served: each case is one call of [`pipeline::recommend`], over the full catalogue.
 
+mod fusion;
 mod opinions;
 mod sampled;
 mod split_files;
@@ -17,11 +18,13 @@ use crate::domain::{Behaviour, Domain, Query, Rerank};
 use crate::engine::artifact::BoundModel;
 use crate::engine::pipeline::{self, MODEL_NAMES};
 use crate::evaluation::{Case, ItemFacts, Outcome, Report, Run, Source, report};
+use crate::store::Store;
 
 use super::fitting::{NEVER, bind};
 use super::load::Loaded;
 use super::{TrainingError, TrainingSettings, fit};
 
+pub use fusion::{FusionRow, FusionSlice, measure as measure_fusion};
 pub use opinions::{Asked, OpinionReport, Opinions, judge, short_lists};
 pub use sampled::Sampled;
 pub use split_files::{InteractionFile, split_files};
@@ -83,6 +86,16 @@ impl Split {
             return Err(TrainingError::Leak(format!("the training part reaches beyond {cutoff}")));
         }
         Ok(())
+    }
+
+    /// Adds vectors of the items' texts, as a training does.
+    pub async fn add_vectors(
+        &mut self,
+        store: &dyn Store,
+        settings: &TrainingSettings,
+        progress: &(dyn Fn(&str, f32) + Send + Sync),
+    ) {
+        self.loaded.add_vectors(store, settings, progress).await;
     }
 
     /// The two parts as lines of `user item strength` and `user item`, tab-separated, for other programs; what counts against an item is left out.

@@ -1,0 +1,109 @@
+//! Vectors of texts, as training asks for them: many at once, with patience.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::engine::text_vectors;
+
+use super::embeddings::Source;
+use super::provider::{Backend, Protocol, Provider, Providers};
+use super::settings::ProviderSettings;
+use super::{LargeModelSettings, ProviderError};
+
+/// One request of a training may take so long, all tries together.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The provider whose vectors of items join a training.
+#[derive(Clone)]
+pub struct Embedder {
+    providers: Arc<Providers>,
+    name: String,
+}
+
+impl std::fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Embedder").field(&self.name).finish()
+    }
+}
+
+impl Embedder {
+    /// The one that the settings name; `None`: they name none. A budget counts for all that the same `providers` are asked.
+    #[must_use]
+    pub fn new(settings: &LargeModelSettings, providers: Arc<Providers>) -> Option<Self> {
+        providers.get(&settings.embeddings)?;
+        Some(Self { name: settings.embeddings.clone(), providers })
+    }
+
+    /// # Errors
+    /// [`ProviderError::Unusable`] when it has gone, which the settings do not allow.
+    pub fn provider(&self) -> Result<&Provider, ProviderError> {
+        let provider = self.providers.get(&self.name).map(AsRef::as_ref);
+        provider.ok_or_else(|| ProviderError::Unusable("there is no such provider".into()))
+    }
+}
+
+/// The texts as the model wants what is to be found.
+fn passages(settings: &ProviderSettings, texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| format!("{}{text}", settings.passage_prefix)).collect()
+}
+
+impl Provider {
+    /// Whether a vector costs less to make than to keep.
+    #[must_use]
+    pub fn is_in_process(&self) -> bool {
+        matches!(self.backend, Backend::Embedded)
+    }
+
+    /// How many requests it may be sent at once.
+    #[must_use]
+    pub fn max_concurrency(&self) -> usize {
+        match &self.backend {
+            Backend::Embedded => 1,
+            #[cfg(feature = "candle")]
+            Backend::Encoder(_) => 1,
+            Backend::Remote(client, _) => client.settings.max_concurrency,
+        }
+    }
+
+    /// The revision of its model, as the settings give it.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        match &self.backend {
+            Backend::Embedded => text_vectors::REVISION,
+            #[cfg(feature = "candle")]
+            Backend::Encoder(parts) => &parts.2.revision,
+            Backend::Remote(client, _) => &client.settings.revision,
+        }
+    }
+
+    /// A unit vector for each text, all of one length, finite; `None` for a text without a word that it knows.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn embed(&self, texts: &[String]) -> Result<Vec<Option<Vec<f32>>>, ProviderError> {
+        match &self.backend {
+            Backend::Embedded => {
+                let texts = texts.to_vec();
+                let embed = |text: &String| text_vectors::embed(text).map(|vector| vector.to_vec());
+                // A large catalogue takes seconds, which are not taken from whoever else the thread serves.
+                let made = tokio::task::spawn_blocking(move || texts.par_iter().map(embed).collect());
+                made.await.map_err(|error| ProviderError::Unusable(error.to_string()))
+            }
+            Backend::Remote(client, Protocol::Embeddings(embeddings)) => {
+                let texts = passages(&client.settings, texts);
+                let vectors = embeddings.fetched(Source::Remote(client), &texts, Instant::now() + PATIENCE).await?;
+                Ok(vectors.into_iter().map(|vector| Some(vector.to_vec())).collect())
+            }
+            #[cfg(feature = "candle")]
+            Backend::Encoder(parts) => {
+                let (encoder, embeddings, settings) = &**parts;
+                let texts = passages(settings, texts);
+                let vectors = embeddings.fetched(Source::Local(encoder), &texts, Instant::now() + PATIENCE).await?;
+                Ok(vectors.into_iter().map(|vector| Some(vector.to_vec())).collect())
+            }
+            Backend::Remote(..) => Err(ProviderError::Unusable("it gives no vectors".into())),
+        }
+    }
+}
