@@ -7,6 +7,7 @@ mod interaction;
 mod item;
 mod query;
 mod recommendation;
+mod tenant;
 
 pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
@@ -15,3 +16,4 @@ pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
 pub use item::{AttributeChanges, Item, ItemPatch};
 pub use query::{Query, Rerank, Taste};
 pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Unmatched};
+pub use tenant::{Tenant, TenantError};

@@ -2,13 +2,17 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::problem::ApiError;
 use super::router::App;
-use crate::serving::keys::{Access, Scope};
+use crate::serving::keys::{Admission, Refusal, Scope, Standing};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Scopes of which one is needed, and their names for whoever has none of them.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +25,7 @@ pub const EVENTS: Needs = Needs(&[Scope::Events], "events, admin");
 pub const CATALOGUE: Needs = Needs(&[Scope::Catalogue], "catalogue, admin");
 pub const ADMIN: Needs = Needs(&[Scope::Admin], "admin");
 
-/// Lets a request pass whose key grants one of the scopes.
+/// Lets a request pass whose key grants one of the scopes and has not reached a limit.
 pub async fn guard(
     State((app, needs)): State<(App, Needs)>,
     request: Request,
@@ -32,11 +36,32 @@ pub async fn guard(
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
-    match app.keys.check(token, needs.0, Timestamp::now()) {
-        Access::Granted => Ok(next.run(request).await),
-        Access::OutOfScope => Err(ApiError::Forbidden(needs.1)),
-        Access::Missing => Err(ApiError::Unauthorized("A key is needed")),
-        Access::Refused => Err(ApiError::Unauthorized("The key is not in force")),
-        Access::Unknown => Err(ApiError::Unavailable),
+    let now = Timestamp::now();
+    let caller = app.keys.check(token, needs.0, now).map_err(|refusal| match refusal {
+        Refusal::OutOfScope => ApiError::Forbidden(needs.1),
+        Refusal::Missing => ApiError::Unauthorized("A key is needed"),
+        Refusal::NotInForce => ApiError::Unauthorized("The key is not in force"),
+        Refusal::Unknown => ApiError::Unavailable,
+    })?;
+    let Admission { standings, refused } = caller.admit(now);
+    let mut response = match refused {
+        Some((limit, seconds)) => ApiError::LimitReached { limit, seconds }.into_response(),
+        None => next.run(request).await,
+    };
+    if !standings.is_empty() {
+        tell(response.headers_mut(), &standings);
+    }
+    Ok(response)
+}
+
+/// The limits of the key and how they stand, as in <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.
+fn tell(headers: &mut HeaderMap, standings: &[Standing]) {
+    let list = |written: &dyn Fn(&Standing) -> String| standings.iter().map(written).collect::<Vec<_>>().join(", ");
+    let policy = list(&|Standing { name, quota, window, .. }| format!("\"{name}\";q={quota};w={window}"));
+    let state = list(&|Standing { name, remaining, reset, .. }| format!("\"{name}\";r={remaining};t={reset}"));
+    for (name, text) in [(POLICY, policy), (STATE, state)] {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
     }
 }

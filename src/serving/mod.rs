@@ -2,6 +2,7 @@
 
 mod answers;
 mod ingest;
+mod key_limits;
 pub mod keys;
 mod live_catalogue;
 mod live_model;

@@ -13,7 +13,7 @@ pub use sealing::MasterKey;
 
 use people::People;
 
-use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
+use crate::domain::{Behaviour, Domain, Event, Item, ItemId, Tenant, UserId};
 
 #[macro_use]
 mod shared;
@@ -181,10 +181,10 @@ pub trait EncryptionStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`] when the master key is missing, is another one, or when behaviour is there that is not encrypted.
     async fn unlock(&self) -> Result<bool>;
-    /// Encrypts all behaviour of a store that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
+    /// Encrypts all behaviour of a tenant that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
     /// events. No service may run on it meanwhile.
     async fn encrypt(&self) -> Result<u64>;
-    /// From now on, this master key opens the store. A process that has opened it before goes on.
+    /// From now on, this master key opens the store, all tenants of it. A process that has opened it before goes on.
     async fn change_master_key(&self, new: &MasterKey) -> Result<()>;
 }
 
@@ -261,23 +261,55 @@ pub trait JobStore: Send + Sync {
 /// An API key: never the secret, only its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
+    /// Names one key across all tenants.
     pub id: String,
+    /// Whose requests it makes.
+    pub tenant: Tenant,
     pub name: String,
     /// SHA-256 of the secret.
     pub secret_hash: Vec<u8>,
+    /// The secret before this one.
+    pub previous: Option<PreviousSecret>,
     /// Among `recommend`, `events`, `catalogue`, `admin`.
     pub scopes: Vec<String>,
+    /// At most so many requests a minute on each service.
+    pub rate: Option<u32>,
+    /// At most so many requests a day (UTC) on all services together.
+    pub quota: Option<u32>,
+    /// What counts against the quota.
+    pub used: DayUse,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
 
+/// A secret that was replaced, and is good for a while yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousSecret {
+    pub secret_hash: Vec<u8>,
+    pub until: Timestamp,
+}
+
+/// Requests that were made on one day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DayUse {
+    /// Days since 1970 (UTC).
+    pub day: i64,
+    pub requests: u64,
+}
+
+/// Keys of all tenants, whichever tenant the store is of.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     async fn create_key(&self, key: &KeyRecord) -> Result<()>;
     async fn keys(&self) -> Result<Vec<KeyRecord>>;
+    /// Gives a key another secret; the one it has now is good until `old_until`, and the one before that no longer. Whether there
+    /// was one to rotate.
+    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp) -> Result<bool>;
     /// Whether there was one to revoke.
     async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
+    /// Adds requests to those of the same day.
+    async fn count_requests(&self, id: &str, used: DayUse) -> Result<()>;
 }
 
 /// A comparison of models and providers.
@@ -304,6 +336,12 @@ pub trait Store:
 {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
+    /// Whose catalogue, behaviour, models, jobs and evaluations this store reads and writes; no query leaves it.
+    fn tenant(&self) -> &Tenant;
+    /// The store of another tenant in the same database, on the same connections.
+    fn of_tenant(&self, tenant: &Tenant) -> Arc<dyn Store>;
+    /// All tenants that have an item, an event or a key, in the order of their names.
+    async fn tenants(&self) -> Result<Vec<Tenant>>;
     /// Brings the schema up to date, under a lock, so that several processes may try at once.
     async fn migrate(&self) -> Result<()>;
     /// Whether it answers.
@@ -314,7 +352,7 @@ pub trait Store:
     async fn close(&self);
 }
 
-/// Opens the store that `options.url` names; creates a SQLite file that does not exist. Does not migrate. A
+/// Opens the store that `options.url` names, as that of the default tenant; creates a SQLite file that does not exist. Does not migrate. A
 /// Postgres that is down is no error here: its pool connects when it is asked.
 ///
 /// # Errors

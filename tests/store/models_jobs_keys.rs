@@ -1,9 +1,10 @@
 //! Models, jobs, keys and evaluations: one active model, one running job, keys that end.
 
-use medley::store::{Job, JobState, KeyRecord, StoreError};
+use medley::domain::Tenant;
+use medley::store::{DayUse, Job, JobState, KeyRecord, PreviousSecret, StoreError};
 use serde_json::json;
 
-use crate::database::{Database, at};
+use crate::database::{Database, at, event, item};
 
 on_both_databases!(
     one_model_is_active,
@@ -12,6 +13,8 @@ on_both_databases!(
     of_sixteen_starts_one_wins,
     a_stale_job_gives_way,
     keys_are_kept_and_revoked,
+    requests_are_counted_by_day,
+    tenants_are_those_who_have_something,
     evaluations_are_kept_newest_first,
 );
 
@@ -134,9 +137,14 @@ async fn keys_are_kept_and_revoked(database: &Database) {
     let store = database.store().await;
     let key = KeyRecord {
         id: "k1".to_owned(),
+        tenant: Tenant::default(),
         name: "the shop".to_owned(),
         secret_hash: (0..32).collect(),
+        previous: None,
         scopes: vec!["recommend".to_owned(), "events".to_owned()],
+        rate: Some(60),
+        quota: Some(u32::MAX),
+        used: DayUse::default(),
         created_at: at(1),
         expires_at: Some(at(100)),
         revoked_at: None,
@@ -149,7 +157,46 @@ async fn keys_are_kept_and_revoked(database: &Database) {
     assert!(store.revoke_key("k1", at(5)).await.unwrap());
     assert!(!store.revoke_key("k1", at(6)).await.unwrap());
     assert!(!store.revoke_key("k3", at(6)).await.unwrap());
-    assert_eq!(store.keys().await.unwrap(), [KeyRecord { revoked_at: Some(at(5)), ..key }, second]);
+    assert_eq!(store.keys().await.unwrap(), [KeyRecord { revoked_at: Some(at(5)), ..key }, second.clone()]);
+
+    assert!(store.rotate_key("k2", &[1; 32], at(50)).await.unwrap());
+    let previous = Some(PreviousSecret { secret_hash: second.secret_hash.clone(), until: at(50) });
+    let rotated = KeyRecord { secret_hash: vec![1; 32], previous, ..second };
+    assert_eq!(store.keys().await.unwrap()[1], rotated);
+    assert!(!store.rotate_key("k1", &[2; 32], at(50)).await.unwrap(), "it is revoked");
+    assert!(!store.rotate_key("k3", &[2; 32], at(50)).await.unwrap());
+    let same = KeyRecord { secret_hash: vec![3; 32], tenant: "other".parse().unwrap(), ..rotated };
+    assert!(matches!(store.create_key(&same).await, Err(StoreError::Conflict(_))), "an id names one key of all tenants");
+}
+
+async fn requests_are_counted_by_day(database: &Database) {
+    let store = database.store().await;
+    let made = medley::serving::keys::NewKey::generate("k".to_owned(), &[], at(0), None);
+    store.create_key(&made.record).await.unwrap();
+    let other = database.replica().await;
+    let used = async || store.keys().await.unwrap()[0].used;
+    let of = |day, requests| DayUse { day, requests };
+    store.count_requests(&made.record.id, of(20_000, 5)).await.unwrap();
+    other.count_requests(&made.record.id, of(20_000, 7)).await.unwrap();
+    assert_eq!(used().await, of(20_000, 12));
+    store.count_requests(&made.record.id, of(20_001, 2)).await.unwrap();
+    other.count_requests(&made.record.id, of(20_000, 3)).await.unwrap();
+    assert_eq!(used().await, of(20_001, 2), "a day that is over counts no more");
+}
+
+async fn tenants_are_those_who_have_something(database: &Database) {
+    let store = database.store().await;
+    assert_eq!(store.tenants().await.unwrap(), []);
+    let tenant = |name: &str| name.parse::<Tenant>().unwrap();
+    store.append_events(&[event(None, "ann", "a", 1)]).await.unwrap();
+    store.of_tenant(&tenant("shop")).upsert_items(&[item("a", "movie", "A")]).await.unwrap();
+    store.of_tenant(&tenant("2nd")).append_events(&[event(None, "ann", "a", 1)]).await.unwrap();
+    let mut made = medley::serving::keys::NewKey::generate("k".to_owned(), &[], at(0), None);
+    made.record.tenant = tenant("zoo");
+    store.create_key(&made.record).await.unwrap();
+    let names = ["2nd", "default", "shop", "zoo"].map(tenant);
+    assert_eq!(store.tenants().await.unwrap(), names);
+    assert_eq!(store.of_tenant(&names[3]).tenants().await.unwrap(), names);
 }
 
 async fn evaluations_are_kept_newest_first(database: &Database) {
