@@ -34,7 +34,10 @@ impl Place {
 
     fn settings(&self) -> TrainingSettings {
         let config = Config::load(&Overrides::default(), []).unwrap();
-        TrainingSettings { models_dir: self.folder.path().join("models"), ..medley::http::training_settings(&config) }
+        TrainingSettings {
+            models_dir: self.folder.path().join("models"),
+            ..medley::http::training_settings(&config, &medley::domain::Tenant::default())
+        }
     }
 
     /// Films in groups of ten, each group a genre; people keep to one group.
@@ -263,7 +266,7 @@ fn files_of_a_published_split_are_read_in_each_form() {
         path
     };
     let config = Config::load(&Overrides::default(), []).unwrap();
-    let settings = medley::http::training_settings(&config);
+    let settings = medley::http::training_settings(&config, &medley::domain::Tenant::default());
     let music = |path: &Path| InteractionFile { domain: Domain::new("music").unwrap(), path: path.to_owned() };
     let mut lists = String::new();
     let mut triples = String::new();

@@ -17,7 +17,7 @@ use crate::store::{DayUse, KeyRecord};
 pub enum KeysCommand {
     /// Make a key and print its secret, this once.
     Create(CreateArgs),
-    /// List all keys, without their secrets.
+    /// List all keys, without their secrets; with --tenant, those of one.
     List,
     /// Give a key another secret and print it, this once. The old one is good for a while yet, so that nobody has to be quick.
     Rotate(RotateArgs),
@@ -80,6 +80,7 @@ async fn create(context: &Context, arguments: &CreateArgs) -> Result<()> {
         None => None,
     };
     let mut made = NewKey::generate(arguments.name.clone(), &scopes, now, expires_at);
+    made.record.tenant = context.tenant.clone();
     (made.record.rate, made.record.quota) = (arguments.rate, arguments.quota);
     let store = context.open_store().await?;
     store.create_key(&made.record).await?;
@@ -103,19 +104,30 @@ async fn create(context: &Context, arguments: &CreateArgs) -> Result<()> {
 
 async fn list(context: &Context) -> Result<()> {
     let store = context.open_store().await?;
-    let keys = store.keys().await?;
+    let mut keys = store.keys().await?;
     store.close().await;
+    // Of all tenants, unless one is named.
+    keys.retain(|key| context.tenant.is_default() || key.tenant == context.tenant);
     if context.json {
         return super::print_json(&keys.iter().map(key_json).collect::<Vec<_>>());
     }
     if keys.is_empty() {
         return super::print("There are no keys: the service listens on loopback only.");
     }
-    let mut out = format!("{:<14} {:<10} {:<28} {:<12} {:<26} name\n", "id", "state", "scopes", "created", "limits");
+    let mut out = format!(
+        "{:<14} {:<10} {:<28} {:<12} {:<26} {:<12} name\n",
+        "id", "state", "scopes", "created", "limits", "tenant"
+    );
     for key in &keys {
         let created = key.created_at.strftime("%Y-%m-%d");
         let (scopes, limits) = (key.scopes.join(","), limits(key));
-        out += &format!("{:<14} {:<10} {scopes:<28} {created:<12} {limits:<26} {}\n", key.id, state(key), key.name);
+        out += &format!(
+            "{:<14} {:<10} {scopes:<28} {created:<12} {limits:<26} {:<12} {}\n",
+            key.id,
+            state(key),
+            key.tenant.as_str(),
+            key.name
+        );
     }
     super::print(&out)
 }
@@ -179,7 +191,7 @@ fn limits(key: &KeyRecord) -> String {
 
 fn key_json(key: &KeyRecord) -> Value {
     json!({
-        "id": key.id, "name": key.name, "scopes": key.scopes, "state": state(key), "created_at": key.created_at,
+        "id": key.id, "tenant": key.tenant.as_str(), "name": key.name, "scopes": key.scopes, "state": state(key), "created_at": key.created_at,
         "expires_at": key.expires_at, "revoked_at": key.revoked_at, "rate": key.rate, "quota": key.quota,
         "used": {"day": day(key.used), "requests": key.used.requests},
         "old_secret_until": key.previous.as_ref().map(|previous| previous.until),

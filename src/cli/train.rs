@@ -54,7 +54,7 @@ pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
     }
     let store = context.open_store().await?;
     let (progress, bar) = progress();
-    let mut settings = http::training_settings(&context.config);
+    let mut settings = http::training_settings(&context.config, &context.tenant);
     settings.tune = arguments.tuning.budget();
     let trained = training::train(Arc::clone(&store), settings, Timestamp::now(), progress).await;
     if let Some(bar) = bar {

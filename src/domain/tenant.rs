@@ -13,7 +13,9 @@ pub struct Tenant(Arc<str>);
 
 /// The text names no tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the name of a tenant has 1 to {MAX_CHARS} small letters, digits, `-` and `_`, and begins with a letter or a digit")]
+#[error(
+    "the name of a tenant has 1 to {MAX_CHARS} small letters, digits, `-` and `_`, and begins with a letter or a digit"
+)]
 pub struct TenantError;
 
 impl Tenant {

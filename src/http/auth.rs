@@ -1,7 +1,10 @@
 //! Who may: the guard in front of a route.
 
-use axum::extract::{Request, State};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +12,8 @@ use jiff::Timestamp;
 
 use super::problem::ApiError;
 use super::router::App;
-use crate::serving::keys::{Admission, Refusal, Scope, Standing};
+use crate::serving::Service;
+use crate::serving::keys::{Admission, Caller, Refusal, Scope, Standing};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -25,25 +29,53 @@ pub const EVENTS: Needs = Needs(&[Scope::Events], "events, admin");
 pub const CATALOGUE: Needs = Needs(&[Scope::Catalogue], "catalogue, admin");
 pub const ADMIN: Needs = Needs(&[Scope::Admin], "admin");
 
-/// Lets a request pass whose key grants one of the scopes and has not reached a limit.
-pub async fn guard(
-    State((app, needs)): State<(App, Needs)>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+/// The service of the tenant that the caller's key belongs to. The guard puts it there; without the guard there is none.
+#[derive(Clone)]
+pub struct Served(pub Arc<Service>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Served {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or(ApiError::Internal)
+    }
+}
+
+/// Who makes a request, provided that their key grants one of the scopes.
+fn caller(app: &App, headers: &HeaderMap, needs: Needs, now: Timestamp) -> Result<Caller, ApiError> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
-    let now = Timestamp::now();
-    let caller = app.keys.check(token, needs.0, now).map_err(|refusal| match refusal {
+    app.keys.check(token, needs.0, now).map_err(|refusal| match refusal {
         Refusal::OutOfScope => ApiError::Forbidden(needs.1),
         Refusal::Missing => ApiError::Unauthorized("A key is needed"),
         Refusal::NotInForce => ApiError::Unauthorized("The key is not in force"),
         Refusal::Unknown => ApiError::Unavailable,
-    })?;
+    })
+}
+
+/// What is told of the process as a whole is told to everybody as long as there is one tenant, and to the default tenant's admin alone where there
+/// are several: it says how busy the others are.
+pub fn of_the_process(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    if app.tenants.is_single() || caller(app, headers, ADMIN, Timestamp::now())?.tenant().is_default() {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden("admin of the default tenant"))
+}
+
+/// Lets a request pass whose key grants one of the scopes and has not reached a limit.
+pub async fn guard(
+    State((app, needs)): State<(App, Needs)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let now = Timestamp::now();
+    let caller = caller(&app, request.headers(), needs, now)?;
+    let service = app.tenants.service(&caller.tenant()).ok_or(ApiError::Unavailable)?;
     let Admission { standings, refused } = caller.admit(now);
+    request.extensions_mut().insert(Served(service));
     let mut response = match refused {
         Some((limit, seconds)) => ApiError::LimitReached { limit, seconds }.into_response(),
         None => next.run(request).await,

@@ -3,15 +3,14 @@
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
+use super::auth::Served;
 use super::extract::Text;
 use super::problem::ApiError;
 use super::recommend_body;
-use super::router::App;
 use crate::domain::{Domain, ItemId, ModelRef, RankedItem, Reason, Recommendation, UserId};
 
 /// Ranks items of each domain for a person, from tastes, stored behaviour, this session, or nothing at all.
@@ -22,9 +21,8 @@ use crate::domain::{Domain, ItemId, ModelRef, RankedItem, Reason, Recommendation
     request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
     responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
 )]
-pub async fn recommend(State(app): State<App>, Text(body): Text) -> Result<Json<Answer>, ApiError> {
+pub async fn recommend(Served(service): Served, Text(body): Text) -> Result<Json<Answer>, ApiError> {
     let started = Instant::now();
-    let service = &app.service;
     let query = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
     let recommendation = service.recommend(&query).await;
     let took = started.elapsed();

@@ -1,6 +1,6 @@
 //! API keys: making one, and what a presented one may do. Secrets are kept as hashes only and never logged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -171,6 +171,14 @@ impl Keys {
         Ok(())
     }
 
+    /// The tenants that have a key in force.
+    #[must_use]
+    pub fn tenants(&self, now: Timestamp) -> BTreeSet<Tenant> {
+        let keys = self.by_id.load_full();
+        let records = keys.iter().flat_map(|keys| keys.values()).map(|key| &key.record);
+        records.filter(|record| is_in_force(record, now)).map(|record| record.tenant.clone()).collect()
+    }
+
     fn take_over(&self, records: Vec<KeyRecord>) {
         let known = self.by_id.load_full();
         let key = |record: KeyRecord| {
@@ -209,16 +217,19 @@ impl Keys {
         let Some((key, presented)) = found else { return Err(Refusal::NotInForce) };
         let record = &key.record;
         let is_secret = |stored: &[u8]| bool::from(stored.ct_eq(&presented));
-        let is_previous =
-            |previous: &PreviousSecret| is_secret(&previous.secret_hash) && previous.until > now;
+        let is_previous = |previous: &PreviousSecret| is_secret(&previous.secret_hash) && previous.until > now;
         let is_it = is_secret(&record.secret_hash) || record.previous.as_ref().is_some_and(is_previous);
-        if !is_it || record.revoked_at.is_some() || record.expires_at.is_some_and(|end| end <= now) {
+        if !is_it || !is_in_force(record, now) {
             return Err(Refusal::NotInForce);
         }
         let may =
             |scope: &Scope| record.scopes.iter().any(|held| held == scope.as_str() || held == Scope::Admin.as_str());
         if scopes.iter().any(may) { Ok(Caller::Key(Arc::clone(key))) } else { Err(Refusal::OutOfScope) }
     }
+}
+
+fn is_in_force(record: &KeyRecord, now: Timestamp) -> bool {
+    record.revoked_at.is_none() && record.expires_at.is_none_or(|end| end > now)
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -272,12 +283,9 @@ mod tests {
         let before = std::mem::replace(&mut made.record.secret_hash, hash);
         made.record.previous = Some(PreviousSecret { secret_hash: before, until });
         let held = keys(vec![made.record.clone()], None);
-        for (token, at, refused) in [
-            (old, now, None),
-            (new, now, None),
-            (old, until, Some(Refusal::NotInForce)),
-            (new, until, None),
-        ] {
+        for (token, at, refused) in
+            [(old, now, None), (new, now, None), (old, until, Some(Refusal::NotInForce)), (new, until, None)]
+        {
             assert_eq!(refusal(&held, Some(token), &[Scope::Recommend], at), refused);
         }
         made.record.revoked_at = Some(now);

@@ -113,7 +113,8 @@ impl PostgresStore {
             .execute(&mut **tx)
             .await?;
         let names: Vec<&str> = wanted.keys().map(|pseudonym| pseudonym.0.as_str()).collect();
-        let known: Vec<(String, Vec<u8>)> = sqlx::query_as(READ).bind(self.tenant.as_str()).bind(&names).fetch_all(&mut **tx).await?;
+        let known: Vec<(String, Vec<u8>)> =
+            sqlx::query_as(READ).bind(self.tenant.as_str()).bind(&names).fetch_all(&mut **tx).await?;
         if known.len() == wanted.len() {
             return Ok(known);
         }

@@ -166,7 +166,10 @@ async fn keys_are_kept_and_revoked(database: &Database) {
     assert!(!store.rotate_key("k1", &[2; 32], at(50)).await.unwrap(), "it is revoked");
     assert!(!store.rotate_key("k3", &[2; 32], at(50)).await.unwrap());
     let same = KeyRecord { secret_hash: vec![3; 32], tenant: "other".parse().unwrap(), ..rotated };
-    assert!(matches!(store.create_key(&same).await, Err(StoreError::Conflict(_))), "an id names one key of all tenants");
+    assert!(
+        matches!(store.create_key(&same).await, Err(StoreError::Conflict(_))),
+        "an id names one key of all tenants"
+    );
 }
 
 async fn requests_are_counted_by_day(database: &Database) {
