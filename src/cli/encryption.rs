@@ -9,7 +9,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, audit};
 use crate::config::{Encryption, KeySource};
 use crate::store::{MasterKey, Store, StoreError};
 
@@ -36,10 +36,12 @@ pub async fn run(context: &Context, command: &EncryptionCommand) -> Result<()> {
     store.migrate().await?;
     let done = match command {
         EncryptionCommand::Start => {
+            audit::record(store.as_ref(), "encryption.start", "").await?;
             let events = encrypt(store.as_ref()).await?;
             (json!({"encrypted_events": events}), format!("{events} events are encrypted"))
         }
         EncryptionCommand::ChangeKey { new_key_file } => {
+            audit::record(store.as_ref(), "encryption.change_key", "").await?;
             store.change_master_key(&from_file(new_key_file)?).await?;
             (json!({"changed": true}), "the new master key opens the store from now on".to_owned())
         }

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, audit};
 use crate::serving::keys::{NewKey, Scope, new_secret};
-use crate::store::{DayUse, KeyRecord};
+use crate::store::{DayUse, KeyRecord, Store};
 
 /// Make, list, rotate and revoke API keys.
 #[derive(Debug, Clone, Subcommand)]
@@ -83,6 +83,7 @@ async fn create(context: &Context, arguments: &CreateArgs) -> Result<()> {
     made.record.tenant = context.tenant.clone();
     (made.record.rate, made.record.quota) = (arguments.rate, arguments.quota);
     let store = context.open_store().await?;
+    audit::record(store.as_ref(), "key.create", &made.record.id).await?;
     store.create_key(&made.record).await?;
     store.close().await;
     let token = made.token.expose_secret();
@@ -136,6 +137,7 @@ async fn rotate(context: &Context, RotateArgs { id, grace_hours }: &RotateArgs) 
     let old_until = Timestamp::now() + SignedDuration::from_hours(i64::from(*grace_hours));
     let (hash, token) = new_secret(id);
     let store = context.open_store().await?;
+    record(store.as_ref(), "key.rotate", id).await?;
     let rotated = store.rotate_key(id, &hash, old_until).await?;
     store.close().await;
     if !rotated {
@@ -150,8 +152,18 @@ async fn rotate(context: &Context, RotateArgs { id, grace_hours }: &RotateArgs) 
     Ok(())
 }
 
+/// Records what is about to be done to a key, for the tenant that it belongs to.
+async fn record(store: &dyn Store, act: &str, id: &str) -> Result<()> {
+    let keys = store.keys().await?;
+    match keys.iter().find(|key| key.id == id) {
+        Some(key) => audit::record(store.of_tenant(&key.tenant).as_ref(), act, id).await,
+        None => Ok(()),
+    }
+}
+
 async fn revoke(context: &Context, id: &str) -> Result<()> {
     let store = context.open_store().await?;
+    record(store.as_ref(), "key.revoke", id).await?;
     let revoked = store.revoke_key(id, Timestamp::now()).await?;
     store.close().await;
     if !revoked {

@@ -1,5 +1,6 @@
 //! The commands, one file each; the only place where parts are put together.
 
+mod audit;
 mod bench;
 mod compact;
 mod config;
@@ -68,6 +69,7 @@ enum Command {
     Bench(bench::BenchArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    Audit(audit::AuditArgs),
     #[command(subcommand)]
     Encryption(encryption::EncryptionCommand),
     /// Bring the database up to date (serving does so by itself).
@@ -85,7 +87,8 @@ enum Command {
 impl Command {
     /// Whether it reads or writes what belongs to one tenant.
     fn is_of_a_tenant(&self) -> bool {
-        matches!(self, Self::Import(_) | Self::Train(_) | Self::Evaluate(_) | Self::Keys(_) | Self::Export(_))
+        let reads = matches!(self, Self::Evaluate(_) | Self::Export(_) | Self::Audit(_));
+        reads || matches!(self, Self::Import(_) | Self::Train(_) | Self::Keys(_))
     }
 }
 
@@ -160,6 +163,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Evaluate(arguments) => evaluate::run(&context, &arguments).await,
             Command::Bench(arguments) => bench::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
+            Command::Audit(arguments) => audit::run(&context, &arguments).await,
             Command::Encryption(command) => encryption::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,
             Command::Compact => compact::run(&context).await,

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
+use super::audit;
 use super::problem::ApiError;
 use super::router::App;
 use crate::serving::Service;
@@ -65,21 +66,26 @@ pub fn of_the_process(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::Forbidden("admin of the default tenant"))
 }
 
-/// Lets a request pass whose key grants one of the scopes and has not reached a limit.
+/// Lets a request pass whose key grants one of the scopes and has not reached a limit. What admins do is recorded before.
 pub async fn guard(
     State((app, needs)): State<(App, Needs)>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let now = Timestamp::now();
     let caller = caller(&app, request.headers(), needs, now)?;
     let service = app.tenants.service(&caller.tenant()).ok_or(ApiError::Unavailable)?;
     let Admission { standings, refused } = caller.admit(now);
-    request.extensions_mut().insert(Served(service));
-    let mut response = match refused {
-        Some((limit, seconds)) => ApiError::LimitReached { limit, seconds }.into_response(),
-        None => next.run(request).await,
+    let answer = async {
+        if let Some((limit, seconds)) = refused {
+            return Err(ApiError::LimitReached { limit, seconds });
+        }
+        let (mut parts, body) = request.into_parts();
+        audit::record(&mut parts, &service, &caller, now).await?;
+        parts.extensions.insert(Served(service));
+        Ok(next.run(Request::from_parts(parts, body)).await)
     };
+    let mut response = answer.await.unwrap_or_else(IntoResponse::into_response);
     if !standings.is_empty() {
         tell(response.headers_mut(), &standings);
     }

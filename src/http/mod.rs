@@ -3,6 +3,7 @@
 //! Start with [`router`], the flat list of routes; a noun has a file of its own. Bodies are read by [`extract`], everything
 //! that goes wrong becomes a problem document in [`problem`].
 
+mod audit;
 mod auth;
 mod cursor;
 mod docs;

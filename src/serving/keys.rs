@@ -118,6 +118,16 @@ impl Caller {
         }
     }
 
+    /// For the audit log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Configured => "configuration",
+            Self::Key(key) => &key.record.id,
+        }
+    }
+
     /// Counts a request of this caller against their limits.
     #[must_use]
     pub fn admit(&self, now: Timestamp) -> Admission {

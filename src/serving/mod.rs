@@ -27,7 +27,8 @@ use crate::store::Store;
 pub use crate::engine::pipeline::MODEL_NAMES;
 // What callers get to see of the store, so that they need not know it.
 pub use crate::store::{
-    Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
+    Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, NewAct, StoreError, StoredEvent,
+    Subject, Upserted,
 };
 
 pub use tenants::Tenants;

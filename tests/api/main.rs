@@ -9,4 +9,5 @@ mod large_model;
 mod limits;
 mod recommend;
 mod routes;
+mod tenants;
 mod users;
