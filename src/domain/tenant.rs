@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The longest name of a tenant, in characters.
 const MAX_CHARS: usize = 64;
+const DEFAULT: &str = "default";
 
 /// The name of a tenant. It names a folder as well, so it has small letters, digits, `-` and `_` only, and begins with a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,14 +28,16 @@ impl Tenant {
     /// Whether it is the tenant that is meant where none is named.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        *self == Self::default()
+        self.as_str() == DEFAULT
     }
 }
 
 impl Default for Tenant {
     /// The only one, unless a deployment has several.
     fn default() -> Self {
-        Self("default".into())
+        // Every request without a key asks for it.
+        static TENANT: LazyLock<Tenant> = LazyLock::new(|| Tenant(DEFAULT.into()));
+        TENANT.clone()
     }
 }
 

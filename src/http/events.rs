@@ -71,11 +71,10 @@ pub async fn append(
     Served(service): Served,
     extract::Text(text): extract::Text,
 ) -> Result<Json<EventsAnswer>, ApiError> {
-    let Object(batch) = json::read(&text, || PhantomData::<Object<Batch<'_>>>)?;
-    let (now, scale) = (Timestamp::now(), service.config.interactions.rating_scale);
     let (mut events, mut rejected, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, row) in batch.events.0.into_iter().enumerate() {
-        match event(row.get(), scale, now) {
+    let rows = rows(&text, service.config.interactions.rating_scale, Timestamp::now())?;
+    for (index, row) in rows.into_iter().enumerate() {
+        match row {
             Ok(event) => events.push(event),
             Err(error) => {
                 rejected.push(Rejected { index, detail: format!("{}: {}", error.pointer, error.detail) });
@@ -96,6 +95,12 @@ pub async fn append(
         rejected,
         watermark: write_watermark(appended.watermark),
     }))
+}
+
+/// The rows of a batch, judged one by one.
+pub fn rows(text: &str, scale: [f64; 2], now: Timestamp) -> Result<Vec<Result<Event, FieldError>>, ApiError> {
+    let Object(batch) = json::read(text, || PhantomData::<Object<Batch<'_>>>)?;
+    Ok(batch.events.0.into_iter().map(|row| event(row.get(), scale, now)).collect())
 }
 
 fn event(row: &str, scale: [f64; 2], now: Timestamp) -> Result<Event, FieldError> {

@@ -224,7 +224,7 @@ pub async fn batch(Served(service): Served, Text(text): Text) -> Result<Json<Bat
 }
 
 /// The rows of an array, or the lines of NDJSON that are not empty, each still to be judged.
-fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
+pub fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
     if text.trim_start().starts_with('{') {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         if lines.len() > MAX_ROWS {
@@ -236,7 +236,8 @@ fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
     Ok(rows.0.into_iter().map(RawValue::get).collect())
 }
 
-fn item(row: &str, domains: &[Domain]) -> Result<Item, FieldError> {
+/// One row of a batch.
+pub fn item(row: &str, domains: &[Domain]) -> Result<Item, FieldError> {
     let Object(mut body) = json::read(row, || PhantomData::<Object<ItemBody>>).map_err(ApiError::into_field)?;
     let id = body.id.take().ok_or_else(|| FieldError::new("/id", "is required"))?;
     body.into_item(id, domains)

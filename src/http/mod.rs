@@ -5,6 +5,7 @@
 
 mod audit;
 mod auth;
+pub mod bodies;
 mod cursor;
 mod docs;
 mod events;

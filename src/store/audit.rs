@@ -1,9 +1,55 @@
 //! The audit log: what admins did, to what, and when. The database refuses to change or delete its rows.
 
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::Result;
 use super::people::People as _;
 use super::shared::{micros, timestamp};
-use super::{Act, NewAct, Result, Subject};
 use crate::domain::UserId;
+
+/// Who or what something was done to.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    None,
+    /// A key, an item, a version.
+    Thing(&'a str),
+    /// Recorded as [`AuditStore::person_in_audit`], never by their id.
+    Person(&'a UserId),
+}
+
+/// What an admin is about to do.
+#[derive(Debug, Clone, Copy)]
+pub struct NewAct<'a> {
+    pub at: Timestamp,
+    /// The id of an API key; `configuration`, `anyone` or `command`.
+    pub actor: &'a str,
+    /// `user.erase`, say.
+    pub act: &'a str,
+    pub subject: Subject<'a>,
+    pub request_id: Option<&'a str>,
+}
+
+/// What an admin did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    pub at: Timestamp,
+    pub actor: String,
+    pub act: String,
+    /// Empty: nothing, or a person who cannot be named.
+    pub subject: String,
+    pub request_id: Option<String>,
+}
+
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    async fn record_act(&self, act: &NewAct<'_>) -> Result<()>;
+    /// The newest first, at most `limit`; those done to `subject`, if there is one.
+    async fn acts(&self, subject: Option<&str>, limit: u32) -> Result<Vec<Act>>;
+    /// What stands for a person in the log, and in no other table: a pseudonym where behaviour is encrypted. Where it is not, nothing
+    /// does, as an erased person would be named there for ever.
+    async fn person_in_audit(&self, user: &UserId) -> Result<Option<String>>;
+}
 
 type Row = (i64, String, String, String, Option<String>);
 

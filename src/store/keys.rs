@@ -1,9 +1,65 @@
 //! API keys: their hashes, scopes, limits and ends. The one table that is read for all tenants at once: a key tells whose request it is.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::shared::{from_json, micros, timestamp, to_json, unreadable};
-use super::{DayUse, KeyRecord, PreviousSecret, Result};
+use super::{Result, StoreError};
+use crate::domain::Tenant;
+
+/// An API key: never the secret, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Names one key across all tenants.
+    pub id: String,
+    /// Whose requests it makes.
+    pub tenant: Tenant,
+    pub name: String,
+    /// SHA-256 of the secret.
+    pub secret_hash: Vec<u8>,
+    /// The secret before this one.
+    pub previous: Option<PreviousSecret>,
+    /// Among `recommend`, `events`, `catalogue`, `admin`.
+    pub scopes: Vec<String>,
+    /// At most so many requests a minute on each service.
+    pub rate: Option<u32>,
+    /// At most so many requests a day (UTC) on all services together.
+    pub quota: Option<u32>,
+    /// What counts against the quota.
+    pub used: DayUse,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A secret that was replaced, and is good for a while yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousSecret {
+    pub secret_hash: Vec<u8>,
+    pub until: Timestamp,
+}
+
+/// Requests that were made on one day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DayUse {
+    /// Days since 1970 (UTC).
+    pub day: i64,
+    pub requests: u64,
+}
+
+/// Keys of all tenants, whichever tenant the store is of.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    async fn create_key(&self, key: &KeyRecord) -> Result<()>;
+    async fn keys(&self) -> Result<Vec<KeyRecord>>;
+    /// Gives a key another secret; the one it has now is good until `old_until`, and the one before that no longer. Whether there
+    /// was one to rotate.
+    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp) -> Result<bool>;
+    /// Whether there was one to revoke.
+    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
+    /// Adds requests to those of the same day.
+    async fn count_requests(&self, id: &str, used: DayUse) -> Result<()>;
+}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -24,7 +80,7 @@ struct Row {
 }
 
 impl TryFrom<Row> for KeyRecord {
-    type Error = super::StoreError;
+    type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self> {
         let previous = match row.previous_hash.zip(row.previous_until) {

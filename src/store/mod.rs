@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use audit::{Act, AuditStore, NewAct, Subject};
+pub use keys::{DayUse, KeyRecord, KeyStore, PreviousSecret};
 pub use sealing::MasterKey;
 
 use people::People;
@@ -259,60 +261,6 @@ pub trait JobStore: Send + Sync {
     async fn job(&self, id: &str) -> Result<Option<Job>>;
 }
 
-/// An API key: never the secret, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// Names one key across all tenants.
-    pub id: String,
-    /// Whose requests it makes.
-    pub tenant: Tenant,
-    pub name: String,
-    /// SHA-256 of the secret.
-    pub secret_hash: Vec<u8>,
-    /// The secret before this one.
-    pub previous: Option<PreviousSecret>,
-    /// Among `recommend`, `events`, `catalogue`, `admin`.
-    pub scopes: Vec<String>,
-    /// At most so many requests a minute on each service.
-    pub rate: Option<u32>,
-    /// At most so many requests a day (UTC) on all services together.
-    pub quota: Option<u32>,
-    /// What counts against the quota.
-    pub used: DayUse,
-    pub created_at: Timestamp,
-    pub expires_at: Option<Timestamp>,
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// A secret that was replaced, and is good for a while yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PreviousSecret {
-    pub secret_hash: Vec<u8>,
-    pub until: Timestamp,
-}
-
-/// Requests that were made on one day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DayUse {
-    /// Days since 1970 (UTC).
-    pub day: i64,
-    pub requests: u64,
-}
-
-/// Keys of all tenants, whichever tenant the store is of.
-#[async_trait]
-pub trait KeyStore: Send + Sync {
-    async fn create_key(&self, key: &KeyRecord) -> Result<()>;
-    async fn keys(&self) -> Result<Vec<KeyRecord>>;
-    /// Gives a key another secret; the one it has now is good until `old_until`, and the one before that no longer. Whether there
-    /// was one to rotate.
-    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp) -> Result<bool>;
-    /// Whether there was one to revoke.
-    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
-    /// Adds requests to those of the same day.
-    async fn count_requests(&self, id: &str, used: DayUse) -> Result<()>;
-}
-
 /// A comparison of models and providers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
@@ -329,49 +277,6 @@ pub trait EvaluationStore: Send + Sync {
     async fn evaluation(&self, id: &str) -> Result<Option<Evaluation>>;
     /// The id of the newest one.
     async fn newest_evaluation(&self) -> Result<Option<String>>;
-}
-
-/// Who or what something was done to.
-#[derive(Debug, Clone, Copy)]
-pub enum Subject<'a> {
-    None,
-    /// A key, an item, a version.
-    Thing(&'a str),
-    /// Recorded as [`AuditStore::person_in_audit`], never by their id.
-    Person(&'a UserId),
-}
-
-/// What an admin is about to do.
-#[derive(Debug, Clone, Copy)]
-pub struct NewAct<'a> {
-    pub at: Timestamp,
-    /// The id of an API key; `configuration`, `anyone` or `command`.
-    pub actor: &'a str,
-    /// `user.erase`, say.
-    pub act: &'a str,
-    pub subject: Subject<'a>,
-    pub request_id: Option<&'a str>,
-}
-
-/// What an admin did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
-    pub at: Timestamp,
-    pub actor: String,
-    pub act: String,
-    /// Empty: nothing, or a person who cannot be named.
-    pub subject: String,
-    pub request_id: Option<String>,
-}
-
-#[async_trait]
-pub trait AuditStore: Send + Sync {
-    async fn record_act(&self, act: &NewAct<'_>) -> Result<()>;
-    /// The newest first, at most `limit`; those done to `subject`, if there is one.
-    async fn acts(&self, subject: Option<&str>, limit: u32) -> Result<Vec<Act>>;
-    /// What stands for a person in the log, and in no other table: a pseudonym where behaviour is encrypted. Where it is not, nothing
-    /// does, as an erased person would be named there for ever.
-    async fn person_in_audit(&self, user: &UserId) -> Result<Option<String>>;
 }
 
 #[async_trait]

@@ -343,7 +343,11 @@ impl Store for PostgresStore {
     }
 
     async fn compact(&self) -> Result<()> {
-        sqlx::query("VACUUM FULL events, people").execute(&self.pool).await?;
+        // The planner's statistics are samples of values, of the ids of people as well: they are made and written anew too.
+        for statement in ["VACUUM FULL events, people", "ANALYZE events, people", "VACUUM FULL pg_catalog.pg_statistic"]
+        {
+            sqlx::query(statement).execute(&self.pool).await?;
+        }
         Ok(())
     }
 

@@ -111,31 +111,38 @@ async fn a_key_that_is_revoked_or_broken_opens_nothing() {
 async fn both_secrets_of_a_key_that_is_rotated_are_good_for_the_time_of_grace() {
     let app = TestApp::start().await;
     let (id, old) = key(&app, &[Scope::Recommend]).await;
-    let status = async |token: &str| call(&app, Some(token), "POST", "/api/recommend", "{}").await.status.as_u16();
     let mut tokens = vec![old];
-    for _ in 0..2 {
+    let mut rotate = async |grace: SignedDuration| {
         let (hash, token) = new_secret(&id);
-        assert!(app.store.rotate_key(&id, &hash, Timestamp::now() + SignedDuration::from_secs(3)).await.unwrap());
+        assert!(app.store.rotate_key(&id, &hash, Timestamp::now() + grace).await.unwrap());
         tokens.push(format!("Bearer {}", token.expose_secret()));
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!([status(&tokens[0]).await, status(&tokens[1]).await, status(&tokens[2]).await], [401, 200, 200]);
-    tokio::time::sleep(Duration::from_millis(3_000)).await;
-    assert_eq!([status(&tokens[1]).await, status(&tokens[2]).await], [401, 200]);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut statuses = Vec::new();
+        for token in &tokens {
+            statuses.push(call(&app, Some(token), "POST", "/api/recommend", "{}").await.status.as_u16());
+        }
+        statuses
+    };
+    let hour = SignedDuration::from_hours(1);
+    assert_eq!(rotate(hour).await, [200, 200]);
+    assert_eq!(rotate(hour).await, [401, 200, 200], "never more than two");
+    assert_eq!(rotate(SignedDuration::ZERO).await, [401, 401, 401, 200], "without grace");
     assert!(app.store.revoke_key(&id, Timestamp::now()).await.unwrap());
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(status(&tokens[2]).await, 401);
+    for token in &tokens {
+        call(&app, Some(token), "POST", "/api/recommend", "{}").await.problem(401);
+    }
 }
 
 #[tokio::test]
 async fn a_key_that_has_come_to_its_end_opens_nothing() {
     let app = TestApp::start().await;
-    let end = Timestamp::now() + SignedDuration::from_millis(1_500);
-    let made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), Some(end));
-    let token = in_force(&app, made).await;
-    assert_eq!(call(&app, Some(&token), "POST", "/api/recommend", "{}").await.status.as_u16(), 200);
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    call(&app, Some(&token), "POST", "/api/recommend", "{}").await.problem(401);
+    for (seconds, status) in [(3_600, 200), (-1, 401)] {
+        let end = Timestamp::now() + SignedDuration::from_secs(seconds);
+        let made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), Some(end));
+        let token = in_force(&app, made).await;
+        assert_eq!(call(&app, Some(&token), "POST", "/api/recommend", "{}").await.status.as_u16(), status);
+    }
 }
 
 /// As slow as the default settings look at the store: a second.

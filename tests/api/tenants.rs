@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use super::app::{Answer, TestApp, event, ids};
 
+const DOMAINS: [&str; 3] = ["music", "movie", "game"];
+
 /// A tenant with a catalogue, people, a model, a job, an evaluation, and statistics of a provider. Its mark is in all ids and titles.
 struct Side {
     mark: &'static str,
@@ -45,7 +47,7 @@ impl Side {
         }
         let rows: Vec<Value> = (0..items)
             .map(|n| {
-                json!({"id": format!("{mark}-item-{n}"), "domain": ["music", "movie", "game"][n % 3],
+                json!({"id": format!("{mark}-item-{n}"), "domain": DOMAINS[n % 3],
                        "title": format!("{mark} title {n}"), "genres": ["shared genre", format!("{mark} genre")]})
             })
             .collect();
@@ -265,7 +267,13 @@ async fn no_route_tells_a_tenant_anything_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_tenant_has_its_own_and_all_of_it() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&[
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__KIND", "chat"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__MODEL", "m"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__BASE_URL", "http://127.0.0.1:9/v1"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__ALLOW_PRIVATE", "true"),
+    ])
+    .await;
     let alpha = Side::start(&app, "wqvkzuhro", "default", 9, 40).await;
     let beta = Side::start(&app, "ftjypmlnd", "shop", 12, 50).await;
     let get = async |side: &Side, path: &str| side.call(&app, "GET", path, "").await.expect(200);
@@ -280,10 +288,14 @@ async fn each_tenant_has_its_own_and_all_of_it() {
         assert_eq!(own, if items == 12 { 4 } else { 3 }, "{answer}");
         assert_eq!(answer["model"]["version"], side.version.as_str());
     }
-    // The same request is kept for each by itself.
-    let rerank = r#"{"user_id": "ftjypmlnd-user-1", "rerank": "embedded-static"}"#;
+    // A provider that cannot be reached has failed for the one who asked it.
+    let rerank = r#"{"user_id": "ftjypmlnd-user-1", "rerank": "nowhere"}"#;
     beta.call(&app, "POST", "/api/recommend", rerank).await.expect(200);
-    let requests = async |side: &Side| get(side, "/api/providers").await["data"][0]["requests"].as_u64().unwrap();
+    let requests = async |side: &Side| {
+        let providers = get(side, "/api/providers").await["data"].take();
+        let nowhere = providers.as_array().unwrap().iter().find(|provider| provider["name"] == "nowhere").unwrap();
+        nowhere["failures"].as_u64().unwrap()
+    };
     assert_eq!([requests(&alpha).await > 0, requests(&beta).await > 0], [false, true]);
     // Models lie in folders of their own.
     assert!(app.config.models_dir(&alpha.tenant).join(&alpha.version).is_dir());

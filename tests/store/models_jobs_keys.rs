@@ -1,10 +1,13 @@
 //! Models, jobs, keys and evaluations: one active model, one running job, keys that end.
 
-use medley::domain::Tenant;
-use medley::store::{DayUse, Job, JobState, KeyRecord, PreviousSecret, StoreError};
-use serde_json::json;
+use std::sync::Arc;
 
-use crate::database::{Database, at, event, item};
+use medley::domain::Tenant;
+use medley::store::{self, DayUse, Job, JobState, KeyRecord, NewAct, PreviousSecret, Store, StoreError, Subject};
+use serde_json::json;
+use sqlx::Executor as _;
+
+use crate::database::{Database, at, event, item, master_key};
 
 on_both_databases!(
     one_model_is_active,
@@ -16,6 +19,8 @@ on_both_databases!(
     requests_are_counted_by_day,
     tenants_are_those_who_have_something,
     evaluations_are_kept_newest_first,
+    the_audit_log_only_grows,
+    the_audit_log_of_an_encrypted_store_names_people_by_pseudonyms,
 );
 
 async fn one_model_is_active(database: &Database) {
@@ -170,6 +175,46 @@ async fn keys_are_kept_and_revoked(database: &Database) {
         matches!(store.create_key(&same).await, Err(StoreError::Conflict(_))),
         "an id names one key of all tenants"
     );
+}
+
+async fn the_audit_log_only_grows(database: &Database) {
+    recorded(database, database.store().await).await;
+}
+
+async fn the_audit_log_of_an_encrypted_store_names_people_by_pseudonyms(database: &Database) {
+    let options = store::Options { master_key: Some(master_key(1).into()), ..database.options() };
+    let store = store::open(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    recorded(database, store).await;
+}
+
+async fn recorded(database: &Database, store: Arc<dyn Store>) {
+    let ann = medley::domain::UserId::new("ann").unwrap();
+    let act = |act, subject, second| NewAct { at: at(second), actor: "k1", act, subject, request_id: Some("r") };
+    store.record_act(&act("item.delete", Subject::Thing("a"), 1)).await.unwrap();
+    store.record_act(&act("user.erase", Subject::Person(&ann), 2)).await.unwrap();
+    let other = store.of_tenant(&"shop".parse().unwrap());
+    other.record_act(&NewAct { request_id: None, ..act("model.train", Subject::None, 3) }).await.unwrap();
+    let name = store.person_in_audit(&ann).await.unwrap();
+    assert_eq!(name.is_some(), store.unlock().await.unwrap());
+    let acts = store.acts(None, 10).await.unwrap();
+    let seen: Vec<_> = acts.iter().map(|act| (act.act.as_str(), act.subject.as_str(), act.at)).collect();
+    assert_eq!(seen, [("user.erase", name.as_deref().unwrap_or_default(), at(2)), ("item.delete", "a", at(1))]);
+    assert!(!acts[0].subject.contains("ann"));
+    assert_eq!(store.acts(Some("a"), 10).await.unwrap(), acts[1..]);
+    assert_eq!(store.acts(None, 1).await.unwrap(), acts[..1]);
+    assert_eq!(other.acts(None, 10).await.unwrap()[0].request_id, None);
+    // Whoever has the password of the database cannot change or delete a row by accident.
+    let (url, failed) = (database.options().url, "append-only");
+    for statement in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"] {
+        let error = if database.kind() == "sqlite" {
+            sqlx::sqlite::SqlitePool::connect(&url).await.unwrap().execute(statement).await.unwrap_err()
+        } else {
+            sqlx::postgres::PgPool::connect(&url).await.unwrap().execute(statement).await.unwrap_err()
+        };
+        assert!(error.to_string().contains(failed), "{error}");
+    }
+    assert_eq!(store.acts(None, 10).await.unwrap(), acts);
 }
 
 async fn requests_are_counted_by_day(database: &Database) {
