@@ -4,7 +4,10 @@ CARGO_DENY_VERSION := 0.20.2
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: run test tools fmt clippy deny unit schemathesis clean
+CYCLONEDX_VERSION := 0.5.7
+FUZZ_SECONDS := 60
+
+.PHONY: run test tools fmt clippy deny unit schemathesis fuzz sbom clean
 
 # The service on SQLite in ./data, with the demo catalogue.
 run:
@@ -35,6 +38,16 @@ unit: tools
 # Requests made up from the served OpenAPI document, against a running service.
 schemathesis: tools
 	tests/schemathesis/run
+
+# Each fuzz target for so many seconds: make fuzz FUZZ_SECONDS=3600.
+fuzz:
+	fuzz/run $(FUZZ_SECONDS)
+
+# The bill of materials of the program, as target/sbom/medley.cdx.json.
+sbom:
+	@cargo cyclonedx --version >/dev/null 2>&1 || cargo install cargo-cyclonedx --locked --version $(CYCLONEDX_VERSION) --root "$(TOOLS)"
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename medley.cdx
+	mkdir -p target/sbom && mv medley.cdx.json target/sbom/
 
 clean:
 	cargo clean

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use toml::Value;
 
-use crate::domain::Domain;
+use crate::domain::{Domain, Tenant};
 use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::large_model::LargeModelSettings;
 
@@ -217,10 +217,15 @@ impl Config {
         !self.database.url.expose_secret().is_empty()
     }
 
-    /// Where trained models lie.
+    /// Where a tenant's trained models lie.
     #[must_use]
-    pub fn models_dir(&self) -> PathBuf {
-        self.server.data_dir.join("models")
+    pub fn models_dir(&self, tenant: &Tenant) -> PathBuf {
+        let folder = &self.server.data_dir;
+        if tenant.is_default() {
+            folder.join("models")
+        } else {
+            folder.join("tenants").join(tenant.as_str()).join("models")
+        }
     }
 
     /// What is in force, as TOML, secrets hidden.

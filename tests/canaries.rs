@@ -37,6 +37,74 @@ fn found(what: &[(String, Vec<u8>)]) -> Vec<(String, &'static str)> {
     what.iter().flat_map(of).collect()
 }
 
+/// In clear, where nothing but deleting protects them: a thousand people are erased of two, and what is left says nothing of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_a_thousand_people_who_were_erased() {
+    const ERASED: usize = 1_000;
+    let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = std::fs::File::create(logs.path().join("log")).unwrap();
+    // A small demo: what is looked for is not in it.
+    let demo = ("MEDLEY_DEMO__LISTENERS", "60");
+    let variables = [("MEDLEY_AUTH__ADMIN_KEY", ADMIN_KEY), ("MEDLEY_LOG__LEVEL", "debug"), demo];
+    let mut server = Server::start_logged(data.path(), &variables, log.into());
+    let client = support::server::client(Duration::from_secs(60));
+    server.ready(&client).await;
+    let post = |path: &str, body: Value| {
+        let request = client.post(server.url(path)).bearer_auth(ADMIN_KEY).json(&body);
+        async move { request.send().await.unwrap() }
+    };
+    let train = async || {
+        let job: Value = post("/api/models/train", json!({})).await.json().await.unwrap();
+        let job = server.url(&format!("/api/jobs/{}", job["id"].as_str().unwrap()));
+        let mut state = json!("running");
+        while state == "running" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let answer = client.get(&job).bearer_auth(ADMIN_KEY).send().await.unwrap();
+            state = answer.json::<Value>().await.unwrap()["state"].take();
+        }
+        assert_eq!(state, "succeeded");
+    };
+    let first = post("/api/recommend", json!({"limit": 100})).await.json::<Value>().await.unwrap();
+    let items: Vec<&str> =
+        first["movie"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect();
+    // Ends in a letter, so that none is the beginning of another.
+    let name = |number: usize| format!("canary-user-{}-{number}x", if number < ERASED { "gone" } else { "here" });
+    for batch in 0..2 {
+        let events: Vec<Value> = (0..5 * 2 * ERASED)
+            .map(|n| {
+                let (user, item) = (name(n % (2 * ERASED)), items[(n * 7 + batch) % items.len()]);
+                json!({"event_id": format!("canary-event-{user}-{batch}-{n}"), "user_id": user, "item_id": item, "type": "like"})
+            })
+            .collect();
+        assert!(post("/api/events", json!({"events": events})).await.status().is_success());
+    }
+    train().await;
+    let model = files(&data.path().join("models"));
+    assert!(post("/api/recommend", json!({"user_id": name(0), "explain": true})).await.status().is_success());
+    for number in 0..ERASED {
+        let url = server.url(&format!("/api/users/{}", name(number)));
+        let receipt: Value = client.delete(url).bearer_auth(ADMIN_KEY).send().await.unwrap().json().await.unwrap();
+        assert_eq!(receipt["erased"]["events"], 10);
+    }
+    train().await;
+    assert!(files(&data.path().join("models")).len() > model.len(), "another model was trained");
+    let export = client.get(server.url(&format!("/api/users/{}/export", name(0)))).bearer_auth(ADMIN_KEY).send().await;
+    assert_eq!(export.unwrap().json::<Value>().await.unwrap()["events"], json!([]));
+    server.kill();
+    let compact = Command::new(env!("CARGO_BIN_EXE_medley")).args(["compact", "--data-dir"]).arg(data.path()).status();
+    assert!(compact.unwrap().success());
+    let mut left = files(data.path());
+    left.extend(files(logs.path()));
+    assert!(left.iter().any(|(name, log)| name.ends_with("log") && log.len() > 100_000), "a line for each erasure");
+    let (mut gone, mut here) = (Vec::new(), 0);
+    for (name, bytes) in &left {
+        here += memchr::memmem::find_iter(bytes, "canary-user-here").count();
+        gone.extend(memchr::memmem::find(bytes, b"canary-user-gone").map(|_| name));
+    }
+    assert!(here >= ERASED, "the search finds what there is to find: {here}");
+    assert_eq!(gone, Vec::<&String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_encrypted_service_leaves_no_names_and_no_secrets_behind() {
     let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -45,6 +113,7 @@ async fn an_encrypted_service_leaves_no_names_and_no_secrets_behind() {
         ("MEDLEY_ENCRYPTION__MASTER_KEY", MASTER_KEY),
         ("MEDLEY_AUTH__ADMIN_KEY", ADMIN_KEY),
         ("MEDLEY_LOG__LEVEL", "trace"),
+        ("MEDLEY_DEMO__LISTENERS", "60"),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__KIND", "chat"),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__MODEL", "m"),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__NOWHERE__BASE_URL", "http://127.0.0.1:9/v1"),

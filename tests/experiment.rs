@@ -16,6 +16,46 @@ use rand_chacha::ChaCha8Rng;
 const NOW: i64 = 1_750_000_000;
 const DAY: i64 = 86_400;
 
+/// What training makes of a store: the fingerprint of its data, and the checksum of the artifact.
+async fn trained(store: &Arc<dyn Store>, settings: TrainingSettings) -> (String, String, u64) {
+    let now = Timestamp::from_second(NOW).unwrap();
+    let manifest = training::train(Arc::clone(store), settings, now, Arc::new(|_: &str, _| ())).await.unwrap();
+    (manifest.data_fingerprint, manifest.checksum, manifest.users)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_after_an_erasure_is_that_of_a_store_that_never_knew_the_person() {
+    let (knew, never) = (Place::new().await, Place::new().await);
+    let others: Vec<(String, String, i64)> = (0..60)
+        .flat_map(|user| (0..6).map(move |n| (user, n)))
+        .map(|(user, n)| {
+            (
+                format!("u{user:02}"),
+                format!("film-{:04}", (user % 3) * 10 + (user + n) % 10),
+                NOW - (n as i64 + 1) * DAY,
+            )
+        })
+        .collect();
+    // Somebody with a taste of their own, in the middle of the log and of the ids.
+    let person: Vec<(String, String, i64)> =
+        (0..30).map(|n| ("u30x".to_owned(), format!("film-{n:04}"), NOW - 2 * DAY)).collect();
+    for place in [&knew, &never] {
+        place.catalogue(30).await;
+    }
+    knew.add(&others[..100]).await;
+    knew.add(&person).await;
+    knew.add(&others[100..]).await;
+    never.add(&others).await;
+    let known = trained(&knew.store, knew.settings()).await;
+    let without = trained(&never.store, never.settings()).await;
+    assert_eq!((known.2, without.2), (61, 60));
+    assert!(known.0 != without.0 && known.1 != without.1, "the person had a weight: {known:?} {without:?}");
+    assert_eq!(knew.store.erase_user(&UserId::new("u30x").unwrap()).await.unwrap().events, 30);
+    let later = TrainingSettings { models_dir: knew.folder.path().join("later"), ..knew.settings() };
+    let now = trained(&knew.store, later).await;
+    assert_eq!(now, without);
+}
+
 struct Place {
     folder: tempfile::TempDir,
     store: Arc<dyn Store>,
@@ -34,7 +74,10 @@ impl Place {
 
     fn settings(&self) -> TrainingSettings {
         let config = Config::load(&Overrides::default(), []).unwrap();
-        TrainingSettings { models_dir: self.folder.path().join("models"), ..medley::http::training_settings(&config) }
+        TrainingSettings {
+            models_dir: self.folder.path().join("models"),
+            ..medley::http::training_settings(&config, &medley::domain::Tenant::default())
+        }
     }
 
     /// Films in groups of ten, each group a genre; people keep to one group.
@@ -263,7 +306,7 @@ fn files_of_a_published_split_are_read_in_each_form() {
         path
     };
     let config = Config::load(&Overrides::default(), []).unwrap();
-    let settings = medley::http::training_settings(&config);
+    let settings = medley::http::training_settings(&config, &medley::domain::Tenant::default());
     let music = |path: &Path| InteractionFile { domain: Domain::new("music").unwrap(), path: path.to_owned() };
     let mut lists = String::new();
     let mut triples = String::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use medley::config::{Config, Overrides};
-use medley::domain::{Domain, Event, InteractionKind, Item, ItemId, UserId};
+use medley::domain::{Domain, Event, InteractionKind, Item, ItemId, Tenant, UserId};
 use medley::store::{self, Options, Store};
 use medley::training::{self, TrainingSettings};
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ impl Place {
         settings.extend(more.iter().map(|(key, value)| (of(key), (*value).to_owned())));
         let config = Config::load(&Overrides::default(), settings).unwrap();
         let models_dir = self.folder.path().join("models");
-        let settings = TrainingSettings { models_dir, ..medley::http::training_settings(&config) };
+        let settings = TrainingSettings { models_dir, ..medley::http::training_settings(&config, &Tenant::default()) };
         let now = {
             let mut trainings = self.trainings.lock().unwrap();
             *trainings += 1;

@@ -142,7 +142,7 @@ async fn service(folder: &Path, count: usize) {
             store.load_events(&synthetic::events(count, events, number)).await.expect("events");
         }
     }
-    let manifest = synthetic::model(&items).publish(&config.models_dir()).expect("an artifact");
+    let manifest = synthetic::model(&items).publish(&config.models_dir(store.tenant())).expect("an artifact");
     let json = serde_json::to_value(&manifest).expect("JSON");
     let now = Timestamp::now();
     store.record_model(&manifest.version, &json, now).await.expect("a record");

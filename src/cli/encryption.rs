@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Subcommand;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, audit};
 use crate::config::{Encryption, KeySource};
-use crate::store::MasterKey;
+use crate::store::{MasterKey, Store, StoreError};
 
 /// How long a command waits for the database.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,16 +36,35 @@ pub async fn run(context: &Context, command: &EncryptionCommand) -> Result<()> {
     store.migrate().await?;
     let done = match command {
         EncryptionCommand::Start => {
-            let events = store.encrypt().await?;
+            audit::record(store.as_ref(), "encryption.start", "").await?;
+            let events = encrypt(store.as_ref()).await?;
             (json!({"encrypted_events": events}), format!("{events} events are encrypted"))
         }
         EncryptionCommand::ChangeKey { new_key_file } => {
+            audit::record(store.as_ref(), "encryption.change_key", "").await?;
             store.change_master_key(&from_file(new_key_file)?).await?;
             (json!({"changed": true}), "the new master key opens the store from now on".to_owned())
         }
     };
     store.close().await;
     if context.json { super::print_json(&done.0) } else { super::print(&done.1) }
+}
+
+/// Encrypts the behaviour of all tenants, one after the other; one that is encrypted already, as after a start that was cut off, stays as it is.
+async fn encrypt(store: &dyn Store) -> Result<u64> {
+    let mut tenants = store.tenants().await?;
+    if !tenants.contains(store.tenant()) {
+        tenants.push(store.tenant().clone());
+    }
+    let (mut done, mut refused) = (None, None);
+    for tenant in tenants {
+        match store.of_tenant(&tenant).encrypt().await {
+            Ok(events) => done = Some(done.unwrap_or(0) + events),
+            Err(StoreError::Conflict(reason)) => refused = Some(reason),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    done.ok_or_else(|| anyhow!(refused.unwrap_or_default()))
 }
 
 /// Reads the master key from where the settings say it is.

@@ -86,7 +86,7 @@ pub async fn run(context: &Context, arguments: &EvaluateArgs) -> Result<()> {
     if !(0.01..=0.9).contains(&arguments.test_share) {
         bail!("--test-share is from 0.01 to 0.9");
     }
-    let mut training = http::training_settings(&context.config);
+    let mut training = http::training_settings(&context.config, &context.tenant);
     training.tune = arguments.tuning.budget();
     if arguments.fusion {
         let (k, max_cases) = (arguments.at, arguments.max_cases);

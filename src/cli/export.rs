@@ -28,6 +28,9 @@ pub struct ExportArgs {
 /// Writes everything; a file appears only when it is complete.
 pub async fn run(context: &Context, arguments: &ExportArgs) -> Result<()> {
     let store = context.open_store().await?;
+    if arguments.what == What::Events {
+        super::audit::record(store.as_ref(), "events.export", "").await?;
+    }
     let Some(path) = &arguments.output else {
         write(store.as_ref(), arguments.what, &mut BufWriter::new(std::io::stdout())).await?;
         return Ok(());

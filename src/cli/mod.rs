@@ -1,5 +1,6 @@
 //! The commands, one file each; the only place where parts are put together.
 
+mod audit;
 mod bench;
 mod compact;
 mod config;
@@ -24,11 +25,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::config::{Config, Overrides, environment};
+use crate::domain::Tenant;
 use crate::store::{self, Store};
 
 /// Recommendations for music, movies and games, from a person's tastes or history. Without a command it serves.
@@ -52,6 +54,9 @@ struct Global {
     /// postgres://… or sqlite://path; without one: SQLite in the data folder.
     #[arg(long, global = true, value_name = "URL", env = "MEDLEY_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// Whose keys, items, events and models: for deployments with several catalogues and audiences.
+    #[arg(long, global = true, value_name = "NAME", default_value_t)]
+    tenant: Tenant,
     /// Print the result as JSON on stdout.
     #[arg(long, global = true)]
     json: bool,
@@ -66,6 +71,7 @@ enum Command {
     Bench(bench::BenchArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    Audit(audit::AuditArgs),
     #[command(subcommand)]
     Encryption(encryption::EncryptionCommand),
     #[command(subcommand)]
@@ -82,9 +88,18 @@ enum Command {
     Health(health::HealthArgs),
 }
 
+impl Command {
+    /// Whether it reads or writes what belongs to one tenant.
+    fn is_of_a_tenant(&self) -> bool {
+        let reads = matches!(self, Self::Evaluate(_) | Self::Export(_) | Self::Audit(_));
+        reads || matches!(self, Self::Import(_) | Self::Train(_) | Self::Keys(_))
+    }
+}
+
 /// What every command is given.
 struct Context {
     config: Arc<Config>,
+    tenant: Tenant,
     json: bool,
 }
 
@@ -104,9 +119,9 @@ impl Context {
         }
     }
 
-    /// Opens the store, brings its schema up to date, and makes sure that its behaviour can be read.
+    /// Opens the tenant's store, brings its schema up to date, and makes sure that its behaviour can be read.
     async fn open_store(&self) -> Result<Arc<dyn Store>> {
-        let store = self.connect(Duration::from_secs(10)).await?;
+        let store = self.connect(Duration::from_secs(10)).await?.of_tenant(&self.tenant);
         store.migrate().await?;
         store.unlock().await?;
         Ok(store)
@@ -139,7 +154,10 @@ fn execute(cli: Cli) -> Result<()> {
     };
     let config = Config::load(&overrides, environment())?;
     crate::telemetry::start(&config.log);
-    let context = Context { config: Arc::new(config), json: cli.global.json };
+    if !cli.global.tenant.is_default() && !command.is_of_a_tenant() {
+        bail!("this command is for all tenants together: it takes no --tenant");
+    }
+    let context = Context { config: Arc::new(config), tenant: cli.global.tenant, json: cli.global.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -149,6 +167,7 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Evaluate(arguments) => evaluate::run(&context, &arguments).await,
             Command::Bench(arguments) => bench::run(&context, &arguments).await,
             Command::Keys(command) => keys::run(&context, &command).await,
+            Command::Audit(arguments) => audit::run(&context, &arguments).await,
             Command::Encryption(command) => encryption::run(&context, &command).await,
             Command::Models(command) => models::run(&context, &command).await,
             Command::Migrate => migrate::run(&context).await,

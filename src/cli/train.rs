@@ -53,8 +53,9 @@ pub async fn run(context: &Context, arguments: &TrainArgs) -> Result<()> {
         bail!("there is no model `{name}`; one of {}", MODEL_NAMES.join(", "));
     }
     let store = context.open_store().await?;
+    super::audit::record(store.as_ref(), "model.train", "").await?;
     let (progress, bar) = progress();
-    let mut settings = http::training_settings(&context.config);
+    let mut settings = http::training_settings(&context.config, &context.tenant);
     settings.tune = arguments.tuning.budget();
     let trained = training::train(Arc::clone(&store), settings, Timestamp::now(), progress).await;
     if let Some(bar) = bar {

@@ -8,6 +8,7 @@ mod item;
 mod language;
 mod query;
 mod recommendation;
+mod tenant;
 
 pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
@@ -17,3 +18,4 @@ pub use item::{AttributeChanges, Item, ItemPatch};
 pub use language::Language;
 pub use query::{Query, Rerank, Taste, Wording};
 pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Story, Unmatched};
+pub use tenant::{Tenant, TenantError};

@@ -3,17 +3,16 @@
 use std::marker::PhantomData;
 
 use axum::Json;
-use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::auth::Served;
 use super::extract;
 use super::fields::{Amount, List, Moment, Object, Text, Whole};
 use super::json;
 use super::problem::{ApiError, FieldError};
 use super::recommend_body::{kind, write_watermark};
-use super::router::App;
 use crate::domain::{Event, EventId, InteractionKind, ItemId, RecommendationId, UserId};
 
 /// How many events one batch may have.
@@ -69,14 +68,13 @@ pub struct Rejected {
     request_body(content = ref("#/components/schemas/EventBatch"), content_type = "application/json"),
     responses((status = 200, description = "What became of the batch", body = EventsAnswer)))]
 pub async fn append(
-    State(app): State<App>,
+    Served(service): Served,
     extract::Text(text): extract::Text,
 ) -> Result<Json<EventsAnswer>, ApiError> {
-    let Object(batch) = json::read(&text, || PhantomData::<Object<Batch<'_>>>)?;
-    let (now, scale) = (Timestamp::now(), app.service.config.interactions.rating_scale);
     let (mut events, mut rejected, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, row) in batch.events.0.into_iter().enumerate() {
-        match event(row.get(), scale, now) {
+    let rows = rows(&text, service.config.interactions.rating_scale, Timestamp::now())?;
+    for (index, row) in rows.into_iter().enumerate() {
+        match row {
             Ok(event) => events.push(event),
             Err(error) => {
                 rejected.push(Rejected { index, detail: format!("{}: {}", error.pointer, error.detail) });
@@ -88,7 +86,7 @@ pub async fn append(
     if events.is_empty() && !errors.is_empty() {
         return Err(ApiError::Invalid(errors));
     }
-    let appended = app.service.append_events(events).await?;
+    let appended = service.append_events(events).await?;
     super::metrics::events("accepted", appended.accepted);
     super::metrics::events("duplicate", appended.duplicates);
     Ok(Json(EventsAnswer {
@@ -97,6 +95,12 @@ pub async fn append(
         rejected,
         watermark: write_watermark(appended.watermark),
     }))
+}
+
+/// The rows of a batch, judged one by one.
+pub fn rows(text: &str, scale: [f64; 2], now: Timestamp) -> Result<Vec<Result<Event, FieldError>>, ApiError> {
+    let Object(batch) = json::read(text, || PhantomData::<Object<Batch<'_>>>)?;
+    Ok(batch.events.0.into_iter().map(|row| event(row.get(), scale, now)).collect())
 }
 
 fn event(row: &str, scale: [f64; 2], now: Timestamp) -> Result<Event, FieldError> {

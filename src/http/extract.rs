@@ -21,7 +21,7 @@ impl FromRequest<App> for Text {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let server = &app.service.config.server;
+        let server = &app.config.server;
         // Less than a request as a whole may take: a client that is slow to send gets a 408, not a 503.
         let patience = server.request_timeout() * 3 / 4;
         let bytes = tokio::time::timeout(patience, collect(request, server.max_body_bytes))

@@ -29,9 +29,10 @@ pub struct Ready {
     ready: bool,
     /// Whether the store answers.
     store: bool,
-    /// How many items it knows.
-    items: usize,
-    /// The version that answers; null when nothing is trained.
+    /// How many items it knows; null where several tenants are served, as this route is open to all of them.
+    #[schema(value_type = Option<usize>)]
+    items: Option<usize>,
+    /// The version that answers; null when nothing is trained, and where several tenants are served.
     model_version: Option<String>,
 }
 
@@ -42,13 +43,14 @@ pub struct Ready {
         (status = 503, description = "Not yet", body = Ready, content_type = "application/json"),
     ))]
 pub async fn readyz(State(app): State<App>) -> Response {
-    let readiness = app.service.readiness().await;
+    let readiness = app.tenants.default_service().readiness().await;
+    let is_single = app.tenants.is_single();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = Ready {
         ready: readiness.ready,
         store: readiness.store_answers,
-        items: readiness.items,
-        model_version: readiness.model_version,
+        items: is_single.then_some(readiness.items),
+        model_version: readiness.model_version.filter(|_| is_single),
     };
     (status, Json(body)).into_response()
 }

@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::auth::Served;
 use super::cursor;
 use super::extract::{self, Parameters, PathId, Text};
 use super::fields::{List, Object};
@@ -17,7 +17,6 @@ use super::item_body::{ItemAnswer, ItemBody, PatchBody, same_id};
 use super::json;
 use super::problem::{ApiError, FieldError};
 use super::recommend::Neighbours;
-use super::router::App;
 use crate::domain::{Domain, Item, ItemId};
 use crate::serving::{ItemSearch, Upserted};
 
@@ -41,8 +40,8 @@ pub struct ItemList {
         ("limit" = Option<u32>, Query, description = "Items per page, 50 by default"),
     ),
     responses((status = 200, description = "A page of items", body = ItemList)))]
-pub async fn list(State(app): State<App>, mut parameters: Parameters) -> Result<Json<ItemList>, ApiError> {
-    let mut domains = parameters.domains(&app.service.config.domains)?;
+pub async fn list(Served(service): Served, mut parameters: Parameters) -> Result<Json<ItemList>, ApiError> {
+    let mut domains = parameters.domains(&service.config.domains)?;
     if domains.len() > 1 {
         return Err(ApiError::field("/query/domain", "is given more than once"));
     }
@@ -53,7 +52,7 @@ pub async fn list(State(app): State<App>, mut parameters: Parameters) -> Result<
         limit: parameters.limit(50, 200)?,
     };
     parameters.finish()?;
-    let page = app.service.search_items(&search).await?;
+    let page = service.search_items(&search).await?;
     Ok(Json(ItemList {
         data: page.items.into_iter().map(ItemAnswer::from).collect(),
         next_cursor: page.next.as_ref().map(cursor::after_item),
@@ -64,8 +63,8 @@ pub async fn list(State(app): State<App>, mut parameters: Parameters) -> Result<
 #[utoipa::path(get, path = "/api/items/{id}", tag = "items",
     params(("id" = String, Path, description = "The item")),
     responses((status = 200, description = "The item", body = ItemAnswer), (status = 404, description = "No such item")))]
-pub async fn get(State(app): State<App>, PathId(id): PathId<ItemId>) -> Result<Json<ItemAnswer>, ApiError> {
-    Ok(Json(app.service.item(&id).await?.into()))
+pub async fn get(Served(service): Served, PathId(id): PathId<ItemId>) -> Result<Json<ItemAnswer>, ApiError> {
+    Ok(Json(service.item(&id).await?.into()))
 }
 
 /// Stores an item as a whole. The very next answer knows it.
@@ -77,13 +76,13 @@ pub async fn get(State(app): State<App>, PathId(id): PathId<ItemId>) -> Result<J
         (status = 201, description = "It is new", body = ItemAnswer, headers(("location" = String, description = "The item"))),
     ))]
 pub async fn put(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(id): PathId<ItemId>,
     extract::Json(body): extract::Json<ItemBody>,
 ) -> Result<Response, ApiError> {
     same_id(body.id.as_ref(), &id).map_err(|error| ApiError::Invalid(vec![error]))?;
-    let item = body.into_item(id, &app.service.config.domains).map_err(|error| ApiError::Invalid(vec![error]))?;
-    let outcomes = app.service.upsert_items(vec![item.clone()]).await?;
+    let item = body.into_item(id, &service.config.domains).map_err(|error| ApiError::Invalid(vec![error]))?;
+    let outcomes = service.upsert_items(vec![item.clone()]).await?;
     let location = location(&item.id);
     let body = Json(ItemAnswer::from(item));
     if outcomes.first() == Some(&Upserted::Created) {
@@ -109,20 +108,20 @@ fn location(id: &ItemId) -> HeaderValue {
     request_body(content = ref("#/components/schemas/ItemPatch"), content_type = "application/json"),
     responses((status = 200, description = "The item as it is now", body = ItemAnswer), (status = 404, description = "No such item")))]
 pub async fn patch(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(id): PathId<ItemId>,
     extract::Json(body): extract::Json<PatchBody>,
 ) -> Result<Json<ItemAnswer>, ApiError> {
-    let patch = body.into_patch(&id, &app.service.config.domains).map_err(|error| ApiError::Invalid(vec![error]))?;
-    Ok(Json(app.service.patch_item(&id, patch).await?.into()))
+    let patch = body.into_patch(&id, &service.config.domains).map_err(|error| ApiError::Invalid(vec![error]))?;
+    Ok(Json(service.patch_item(&id, patch).await?.into()))
 }
 
 /// Deletes an item. The very next answer is without it; the behaviour around it stays.
 #[utoipa::path(delete, path = "/api/items/{id}", tag = "items",
     params(("id" = String, Path, description = "The item")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such item")))]
-pub async fn delete(State(app): State<App>, PathId(id): PathId<ItemId>) -> Result<StatusCode, ApiError> {
-    app.service.delete_item(&id).await?;
+pub async fn delete(Served(service): Served, PathId(id): PathId<ItemId>) -> Result<StatusCode, ApiError> {
+    service.delete_item(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -135,17 +134,17 @@ pub async fn delete(State(app): State<App>, PathId(id): PathId<ItemId>) -> Resul
     ),
     responses((status = 200, description = "Neighbours of all domains in one list, nearest first", body = ref("#/components/schemas/SimilarAnswer")), (status = 404, description = "No such item")))]
 pub async fn similar(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(id): PathId<ItemId>,
     mut parameters: Parameters,
 ) -> Result<Json<Neighbours>, ApiError> {
-    let mut domains = parameters.domains(&app.service.config.domains)?;
+    let mut domains = parameters.domains(&service.config.domains)?;
     let limit = parameters.limit(10, 200)?;
     parameters.finish()?;
     if domains.is_empty() {
-        domains.clone_from(&app.service.config.domains);
+        domains.clone_from(&service.config.domains);
     }
-    let lists = app.service.similar(&id, &domains, limit as usize)?;
+    let lists = service.similar(&id, &domains, limit as usize)?;
     Ok(Json(Neighbours::new(lists, limit as usize)))
 }
 
@@ -189,11 +188,11 @@ pub enum RowStatus {
 #[utoipa::path(post, path = "/api/items", tag = "items",
     request_body(content = ref("#/components/schemas/ItemBatch"), content_type = "application/json"),
     responses((status = 200, description = "What became of each row", body = BatchAnswer)))]
-pub async fn batch(State(app): State<App>, Text(text): Text) -> Result<Json<BatchAnswer>, ApiError> {
+pub async fn batch(Served(service): Served, Text(text): Text) -> Result<Json<BatchAnswer>, ApiError> {
     let mut answer = BatchAnswer::default();
     let (mut items, mut places, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (index, row) in rows(&text)?.into_iter().enumerate() {
-        match item(row, &app.service.config.domains) {
+        match item(row, &service.config.domains) {
             Ok(item) => {
                 places.push(index);
                 items.push(item);
@@ -210,7 +209,7 @@ pub async fn batch(State(app): State<App>, Text(text): Text) -> Result<Json<Batc
     }
     answer.rejected = errors.len() as u64;
     let ids: Vec<ItemId> = items.iter().map(|item| item.id.clone()).collect();
-    let outcomes = if items.is_empty() { Vec::new() } else { app.service.upsert_items(items).await? };
+    let outcomes = if items.is_empty() { Vec::new() } else { service.upsert_items(items).await? };
     for ((outcome, item_id), index) in outcomes.into_iter().zip(ids).zip(places) {
         let (status, count) = match outcome {
             Upserted::Created => (RowStatus::Created, &mut answer.created),
@@ -225,7 +224,7 @@ pub async fn batch(State(app): State<App>, Text(text): Text) -> Result<Json<Batc
 }
 
 /// The rows of an array, or the lines of NDJSON that are not empty, each still to be judged.
-fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
+pub fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
     if text.trim_start().starts_with('{') {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         if lines.len() > MAX_ROWS {
@@ -237,7 +236,8 @@ fn rows(text: &str) -> Result<Vec<&str>, ApiError> {
     Ok(rows.0.into_iter().map(RawValue::get).collect())
 }
 
-fn item(row: &str, domains: &[Domain]) -> Result<Item, FieldError> {
+/// One row of a batch.
+pub fn item(row: &str, domains: &[Domain]) -> Result<Item, FieldError> {
     let Object(mut body) = json::read(row, || PhantomData::<Object<ItemBody>>).map_err(ApiError::into_field)?;
     let id = body.id.take().ok_or_else(|| FieldError::new("/id", "is required"))?;
     body.into_item(id, domains)

@@ -1,13 +1,12 @@
 //! Jobs: long work, and how far it is.
 
 use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::auth::Served;
 use super::extract::{PathId, PlainId};
 use super::problem::ApiError;
-use super::router::App;
 use crate::serving::{Job, ServiceError};
 
 /// A piece of long work.
@@ -46,7 +45,7 @@ impl From<Job> for JobAnswer {
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "models",
     params(("id" = String, Path, description = "The job")),
     responses((status = 200, description = "The job", body = JobAnswer), (status = 404, description = "No such job")))]
-pub async fn get(State(app): State<App>, PathId(PlainId(id)): PathId<PlainId>) -> Result<Json<JobAnswer>, ApiError> {
-    let job = app.service.store.job(&id).await.map_err(ServiceError::Store)?;
+pub async fn get(Served(service): Served, PathId(PlainId(id)): PathId<PlainId>) -> Result<Json<JobAnswer>, ApiError> {
+    let job = service.store.job(&id).await.map_err(ServiceError::Store)?;
     job.map(|job| Json(job.into())).ok_or(ApiError::NotFound { what: "job", id })
 }

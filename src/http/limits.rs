@@ -17,7 +17,7 @@ pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Resu
             request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == "/api/recommend");
         return Err(ApiError::Overloaded(is_recommend));
     };
-    let patience = app.service.config.server.request_timeout();
+    let patience = app.config.server.request_timeout();
     tokio::time::timeout(patience, next.run(request)).await.map_err(|_| ApiError::Timeout)
 }
 

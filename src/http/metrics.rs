@@ -5,10 +5,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use super::auth::of_the_process;
+use super::problem::ApiError;
 use super::router::App;
 use crate::domain::{Degradation, Recommendation};
 
@@ -70,12 +73,18 @@ pub fn events(outcome: &'static str, count: u64) {
     metrics::counter!("medley_events_total", "outcome" => outcome).increment(count);
 }
 
-/// The numbers of this process, as Prometheus reads them.
+/// The numbers of this process, as Prometheus reads them. Where several tenants are served, a key of the default tenant with the scope `admin` is
+/// needed; items and model are the default tenant's.
 #[utoipa::path(get, path = "/metrics", tag = "service",
-    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")))]
-pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    responses(
+        (status = 200, description = "Prometheus text", body = String, content_type = "text/plain"),
+        (status = 401, description = "A key is needed"),
+        (status = 403, description = "The key is of another tenant, or lacks the scope"),
+    ))]
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<impl IntoResponse, ApiError> {
+    of_the_process(&app, &headers)?;
     let mut text = recorder().map(PrometheusHandle::render).unwrap_or_default();
-    let now = app.service.readiness().await;
+    let now = app.tenants.default_service().readiness().await;
     let version = now.model_version.unwrap_or_default().replace('\\', "").replace(['"', '\n'], "");
     // Writing to a String cannot fail.
     let _ = write!(
@@ -88,5 +97,5 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
         u8::from(now.store_answers),
         u8::from(now.ready),
     );
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }

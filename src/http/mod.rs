@@ -3,7 +3,9 @@
 //! Start with [`router`], the flat list of routes; a noun has a file of its own. Bodies are read by [`extract`], everything
 //! that goes wrong becomes a problem document in [`problem`].
 
+mod audit;
 mod auth;
+pub mod bodies;
 mod cursor;
 mod docs;
 mod events;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,11 +10,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::auth::Served;
 use super::extract::{Parameters, PathId, PlainId};
 use super::jobs::JobAnswer;
 use super::problem::ApiError;
-use super::router::App;
 use crate::config::Config;
+use crate::domain::Tenant;
 use crate::large_model::{Embedder, Providers};
 use crate::serving::{ModelEntry, ModelRecord, ServiceError};
 use crate::training::{self, TrainingSettings};
@@ -79,9 +79,9 @@ pub struct ModelList {
 /// Lists every model that a request can name, of every version kept.
 #[utoipa::path(get, path = "/api/models", tag = "models",
     responses((status = 200, description = "The models", body = ModelList)))]
-pub async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json<ModelList>, ApiError> {
+pub async fn list(Served(service): Served, parameters: Parameters) -> Result<Json<ModelList>, ApiError> {
     parameters.finish()?;
-    let data = app.service.models().await?.into_iter().map(Model::from).collect();
+    let data = service.models().await?.into_iter().map(Model::from).collect();
     Ok(Json(ModelList { data, next_cursor: None }))
 }
 
@@ -92,22 +92,22 @@ pub async fn list(State(app): State<App>, parameters: Parameters) -> Result<Json
         (status = 202, description = "The job has started", body = JobAnswer, headers(("location" = String, description = "The job"))),
         (status = 409, description = "A training is running"),
     ))]
-pub async fn train(State(app): State<App>) -> Result<Response, ApiError> {
+pub async fn train(Served(service): Served) -> Result<Response, ApiError> {
     // Through the providers of the service, so that budgets count for both.
-    let settings = settings_with(&app.service.config, Some(Arc::clone(&app.service.providers)));
-    let job = training::start_job(app.service.store.clone(), settings).await.map_err(ServiceError::Store)?;
+    let settings = settings_with(&service.config, service.store.tenant(), Some(Arc::clone(&service.providers)));
+    let job = training::start_job(Arc::clone(&service.store), settings).await.map_err(ServiceError::Store)?;
     let location = HeaderValue::try_from(format!("/api/jobs/{}", job.id)).map_err(|_| ApiError::Internal)?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(JobAnswer::from(job))).into_response())
 }
 
-/// What training is told by the settings.
+/// What training is told by the settings, for a tenant.
 #[must_use]
-pub fn training_settings(config: &Config) -> TrainingSettings {
+pub fn training_settings(config: &Config, tenant: &Tenant) -> TrainingSettings {
     let providers = Providers::new(&config.large_model).inspect_err(|error| tracing::warn!(error, "no providers"));
-    settings_with(config, providers.ok().map(Arc::new))
+    settings_with(config, tenant, providers.ok().map(Arc::new))
 }
 
-fn settings_with(config: &Config, providers: Option<Arc<Providers>>) -> TrainingSettings {
+fn settings_with(config: &Config, tenant: &Tenant, providers: Option<Arc<Providers>>) -> TrainingSettings {
     let embedder = providers.and_then(|providers| Embedder::new(&config.large_model, providers));
     TrainingSettings {
         domains: config.domains.clone(),
@@ -119,7 +119,7 @@ fn settings_with(config: &Config, providers: Option<Arc<Providers>>) -> Training
         validation_rounds: config.training.validation_rounds,
         blend_samples: config.training.blend_samples,
         keep_versions: config.training.keep_versions,
-        models_dir: config.models_dir(),
+        models_dir: config.models_dir(tenant),
         embedder,
         tune: None,
         max_memory_mib: config.training.max_memory_mib,
@@ -145,9 +145,9 @@ pub struct Activated {
         (status = 409, description = "The artifact of that version is broken"),
     ))]
 pub async fn activate(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(PlainId(version)): PathId<PlainId>,
 ) -> Result<Json<Activated>, ApiError> {
-    let ModelRecord { version, active, activated_at, .. } = app.service.activate(&version).await?;
+    let ModelRecord { version, active, activated_at, .. } = service.activate(&version).await?;
     Ok(Json(Activated { version, active, activated_at }))
 }

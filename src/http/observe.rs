@@ -13,13 +13,18 @@ use super::{metrics, problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of the request, for handlers.
+#[derive(Clone)]
+pub struct RequestId(pub HeaderValue);
+
 /// Wraps everything. What is logged says nothing about people: no bodies, no ids, no query strings.
-pub async fn observe(request: Request, next: Next) -> Response {
+pub async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(&request);
     let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let response = next.run(request).instrument(span.clone()).await;
     let _entered = span.enter();
     let mut response = problem::finish(response, id.to_str().unwrap_or_default());

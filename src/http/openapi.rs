@@ -27,7 +27,7 @@ pub fn openapi(domains: &[Domain], providers: &[&str]) -> Value {
     }
     components["responses"] = json!({"Problem": {
         "description": "What went wrong (RFC 9457)",
-        "headers": {"x-request-id": request_id()},
+        "headers": Map::from_iter(headers(true).into_iter().map(|(name, header)| (name.to_owned(), header))),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }});
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -58,8 +58,21 @@ fn problem_schemas() -> Vec<(String, Value)> {
     found.into_iter().map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default())).collect()
 }
 
-fn request_id() -> Value {
-    json!({"description": "The id of this request: the caller's, or a new one.", "schema": {"type": "string"}})
+/// The headers that any answer may have.
+fn headers(guarded: bool) -> Vec<(&'static str, Value)> {
+    let header = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    let mut headers = vec![("x-request-id", header("The id of this request: the caller's, or a new one."))];
+    if guarded {
+        headers.push((
+            "RateLimit-Policy",
+            header("The limits of the key, where it has any: so many requests (`q`) in so many seconds (`w`)."),
+        ));
+        headers.push((
+            "RateLimit",
+            header("How they stand: so many requests are left (`r`), and after so many seconds (`t`) all are."),
+        ));
+    }
+    headers
 }
 
 /// Adds what no handler needs to say: ids and limits of parameters, the problems that any request may run into.
@@ -90,7 +103,7 @@ fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
             content["application/x-ndjson"] = json!({"schema": {"type": "string", "description": "One item a line"}});
         }
     }
-    if !guarded {
+    if !guarded && path != "/metrics" {
         operation["security"] = json!([]);
     }
     let problem = json!({"$ref": "#/components/responses/Problem"});
@@ -99,7 +112,9 @@ fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
         if status.starts_with('4') {
             *response = problem.clone();
         } else {
-            response["headers"]["x-request-id"] = request_id();
+            for (name, header) in headers(guarded) {
+                response["headers"][name] = header;
+            }
         }
     }
     let mut add = |applies: bool, statuses: &[&str]| {
@@ -110,8 +125,7 @@ fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
     add(has_body, &["400", "408", "413", "422"]);
     add(has_parameters || guarded, &["422"]);
     add(guarded, &["401", "403", "500"]);
-    add(path == "/api/recommend", &["429"]);
-    add(guarded, &["503"]);
+    add(guarded, &["429", "503"]);
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ pub enum ApiError {
     BrokenModel(String),
     /// More requests at once than the service works on; `true`: on a route that has no 5xx.
     Overloaded(bool),
+    /// The key has made as many requests as it may a `minute` or a `day`; after so many seconds it may make another.
+    LimitReached {
+        limit: &'static str,
+        seconds: u64,
+    },
     /// It took longer than a request may.
     Timeout,
     /// The store does not answer.
@@ -97,7 +102,7 @@ impl ApiError {
     }
 
     /// The status, the code for programs and, where trying again helps, after how many seconds.
-    fn status(&self) -> (StatusCode, &'static str, Option<u32>) {
+    fn status(&self) -> (StatusCode, &'static str, Option<u64>) {
         match self {
             Self::NotJson(_) => (StatusCode::BAD_REQUEST, "not_json", None),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", None),
@@ -112,6 +117,7 @@ impl ApiError {
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", None),
             Self::Overloaded(true) => (StatusCode::TOO_MANY_REQUESTS, "overloaded", Some(1)),
             Self::Overloaded(false) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Some(1)),
+            Self::LimitReached { seconds, .. } => (StatusCode::TOO_MANY_REQUESTS, "limit_reached", Some(*seconds)),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", Some(5)),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", Some(1)),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
@@ -136,6 +142,9 @@ impl ApiError {
             Self::Conflict(reason) => format!("{reason}."),
             Self::BrokenModel(reason) => format!("The model in force stays: {reason}."),
             Self::Overloaded(_) => "Too many requests at once; try again in a moment.".to_owned(),
+            Self::LimitReached { limit, seconds } => {
+                format!("The key has made all the requests it may make a {limit}; try again in {seconds} seconds.")
+            }
             Self::Timeout => "It took longer than a request may.".to_owned(),
             Self::Unavailable => "The store does not answer; what was sent may be sent again.".to_owned(),
             Self::Internal => {

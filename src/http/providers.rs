@@ -1,14 +1,13 @@
 //! Large-model providers, and stored comparisons of models and providers.
 
 use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::auth::Served;
 use super::extract::{Parameters, PathId, PlainId};
 use super::problem::ApiError;
-use super::router::App;
 use crate::serving::{Evaluation, ServiceError};
 
 /// A provider, and what was measured of it since this process started.
@@ -52,10 +51,10 @@ pub struct ProviderList {
 /// Lists the large-model providers: those configured, and the table of word vectors in the process.
 #[utoipa::path(get, path = "/api/providers", tag = "models",
     responses((status = 200, description = "The providers", body = ProviderList)))]
-pub async fn providers(State(app): State<App>, parameters: Parameters) -> Result<Json<ProviderList>, ApiError> {
+pub async fn providers(Served(service): Served, parameters: Parameters) -> Result<Json<ProviderList>, ApiError> {
     parameters.finish()?;
-    let default = app.service.providers.get("llm").map(|provider| provider.name.as_str());
-    let data = app.service.providers.all.iter().map(|provider| {
+    let default = service.providers.get("llm").map(|provider| provider.name.as_str());
+    let data = service.providers.all.iter().map(|provider| {
         let (numbers, resting) = (provider.statistics(), provider.is_resting());
         Provider {
             name: provider.name.clone(),
@@ -107,9 +106,9 @@ pub struct EvaluationList {
 /// Lists the newest stored comparisons of models and providers.
 #[utoipa::path(get, path = "/api/evaluations", tag = "models",
     responses((status = 200, description = "The evaluations", body = EvaluationList)))]
-pub async fn evaluations(State(app): State<App>, parameters: Parameters) -> Result<Json<EvaluationList>, ApiError> {
+pub async fn evaluations(Served(service): Served, parameters: Parameters) -> Result<Json<EvaluationList>, ApiError> {
     parameters.finish()?;
-    let evaluations = app.service.store.evaluations(100).await.map_err(ServiceError::Store)?;
+    let evaluations = service.store.evaluations(100).await.map_err(ServiceError::Store)?;
     Ok(Json(EvaluationList { data: evaluations.into_iter().map(Into::into).collect(), next_cursor: () }))
 }
 
@@ -119,9 +118,9 @@ pub async fn evaluations(State(app): State<App>, parameters: Parameters) -> Resu
     responses((status = 200, description = "The evaluation", body = StoredEvaluation),
         (status = 404, description = "No such evaluation")))]
 pub async fn evaluation(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(PlainId(id)): PathId<PlainId>,
 ) -> Result<Json<StoredEvaluation>, ApiError> {
-    let found = app.service.store.evaluation(&id).await.map_err(ServiceError::Store)?;
+    let found = service.store.evaluation(&id).await.map_err(ServiceError::Store)?;
     found.map(|found| Json(found.into())).ok_or(ApiError::NotFound { what: "evaluation", id })
 }

@@ -3,17 +3,16 @@
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
+use super::auth::Served;
 use super::extract::Text;
 use super::problem::ApiError;
 use super::recommend_body;
-use super::router::App;
 use crate::domain::{Domain, ItemId, Language, ModelRef, RankedItem, Reason, Recommendation, Story, UserId, Wording};
 
 /// Ranks items of each domain for a person, from tastes, stored behaviour, this session, or nothing at all.
@@ -25,9 +24,12 @@ use crate::domain::{Domain, ItemId, Language, ModelRef, RankedItem, Reason, Reco
     request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
     responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
 )]
-pub async fn recommend(State(app): State<App>, headers: HeaderMap, Text(body): Text) -> Result<Json<Answer>, ApiError> {
+pub async fn recommend(
+    Served(service): Served,
+    headers: HeaderMap,
+    Text(body): Text,
+) -> Result<Json<Answer>, ApiError> {
     let started = Instant::now();
-    let service = &app.service;
     let (query, story) = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
     let mut recommendation = service.recommend(&query).await;
     let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| Language::accepted(value.to_str().ok()?));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -16,13 +17,16 @@ use super::problem::ApiError;
 use super::{
     docs, events, health, items, jobs, limits, metrics, models, observe, openapi, providers, recommend, users,
 };
-use crate::serving::Service;
+use crate::config::Config;
 use crate::serving::keys::Keys;
+use crate::serving::{Service, Tenants};
 
 /// What handlers share.
 #[derive(Clone)]
 pub struct App {
-    pub service: Arc<Service>,
+    pub config: Arc<Config>,
+    /// The services. A handler behind a key takes that of its caller, which is [`super::auth::Served`].
+    pub tenants: Arc<Tenants>,
     pub keys: Arc<Keys>,
     /// Room for requests at once.
     pub room: Arc<Semaphore>,
@@ -71,7 +75,8 @@ pub fn documented() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// The whole HTTP interface of a service. Reads the API keys, and keeps on reading them.
+/// The whole HTTP interface of a service, the default tenant's. Reads the API keys, starts the services of the other tenants that have one, and
+/// keeps on doing both.
 pub async fn router(service: Arc<Service>) -> Router {
     let config = &service.config;
     metrics::recorder();
@@ -79,12 +84,15 @@ pub async fn router(service: Arc<Service>) -> Router {
     if let Err(error) = keys.refresh(service.store.as_ref()).await {
         tracing::warn!(%error, "cannot read the API keys so far; trying on");
     }
-    tokio::spawn(follow(Arc::downgrade(&service), Arc::clone(&keys), config.database.refresh_interval()));
+    let tenants = Arc::new(Tenants::new(Arc::clone(&service)));
+    tenants.serve(&keys.tenants(Timestamp::now())).await;
+    tokio::spawn(follow(Arc::downgrade(&tenants), Arc::clone(&keys), config.database.refresh_interval()));
     let app = App {
+        config: Arc::clone(config),
         room: Arc::new(Semaphore::new(config.server.max_concurrency)),
         openapi: super::openapi(&config.domains, &config.large_model.names()).to_string().into(),
         keys,
-        service,
+        tenants,
     };
     let guarded = |needs: Needs, routes: UtoipaMethodRouter<App>| {
         routes.map(|routes| routes.route_layer(from_fn_with_state((app.clone(), needs), guard)))
@@ -102,14 +110,17 @@ pub async fn router(service: Arc<Service>) -> Router {
         .with_state(app)
 }
 
-/// Takes over keys made or revoked elsewhere, as long as the service lives; and keeps the recorder's buffers short.
-async fn follow(service: Weak<Service>, keys: Arc<Keys>, interval: Duration) {
+/// Takes over keys and tenants made or revoked elsewhere, as long as the service lives; and keeps the recorder's buffers short.
+async fn follow(tenants: Weak<Tenants>, keys: Arc<Keys>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        let Some(service) = service.upgrade() else { return };
-        if let Err(error) = keys.refresh(service.store.as_ref()).await {
+        let Some(tenants) = tenants.upgrade() else { return };
+        if let Err(error) = keys.refresh(tenants.default_service().store.as_ref()).await {
             tracing::debug!(%error, "cannot read the API keys; those read before stay in force");
         }
+        // In a task of its own: a large catalogue takes its time, and a revoked key must not wait for it.
+        let wanted = keys.tenants(Timestamp::now());
+        tokio::spawn(async move { tenants.serve(&wanted).await });
         if let Some(recorder) = metrics::recorder() {
             recorder.run_upkeep();
         }

@@ -1,15 +1,14 @@
 //! People: what is held about them, and their right to take it along or have it erased.
 
 use axum::Json;
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::auth::Served;
 use super::cursor;
 use super::extract::{self, Parameters, PathId};
 use super::problem::ApiError;
-use super::router::App;
 use crate::domain::{Event, EventId, InteractionKind, ItemId, RecommendationId, UserId};
 
 /// One stored event.
@@ -63,7 +62,7 @@ pub struct EventList {
     ),
     responses((status = 200, description = "A page of events", body = EventList)))]
 pub async fn events(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(user): PathId<UserId>,
     mut parameters: Parameters,
 ) -> Result<Json<EventList>, ApiError> {
@@ -71,7 +70,7 @@ pub async fn events(
     let limit = parameters.limit(50, 1_000)?;
     parameters.finish()?;
     // One more than asked for, to know whether there is a next page.
-    let mut events = app.service.user_events(&user, before, limit + 1).await?;
+    let mut events = service.user_events(&user, before, limit + 1).await?;
     let more = events.len() > limit as usize;
     events.truncate(limit as usize);
     let next_cursor = events.last().filter(|_| more).map(|last| cursor::before_event(last.event.at, last.sequence));
@@ -93,12 +92,12 @@ pub struct Export {
 #[utoipa::path(get, path = "/api/users/{id}/export", tag = "users",
     params(("id" = String, Path, description = "The person")),
     responses((status = 200, description = "All that is held", body = Export)))]
-pub async fn export(State(app): State<App>, PathId(user): PathId<UserId>) -> Result<Json<Export>, ApiError> {
+pub async fn export(Served(service): Served, PathId(user): PathId<UserId>) -> Result<Json<Export>, ApiError> {
     const PAGE: u32 = 1_000;
     let mut events: Vec<EventAnswer> = Vec::new();
     let mut before = None;
     loop {
-        let page = app.service.user_events(&user, before, PAGE).await?;
+        let page = service.user_events(&user, before, PAGE).await?;
         let is_last = page.len() < PAGE as usize;
         before = page.last().map(|last| (last.event.at, last.sequence));
         events.extend(page.into_iter().map(|stored| EventAnswer::from(stored.event)));
@@ -129,8 +128,8 @@ pub struct Erased {
 #[utoipa::path(delete, path = "/api/users/{id}", tag = "users",
     params(("id" = String, Path, description = "The person")),
     responses((status = 200, description = "The receipt", body = Receipt)))]
-pub async fn erase(State(app): State<App>, PathId(user): PathId<UserId>) -> Result<Json<Receipt>, ApiError> {
-    let erasure = app.service.erase_user(&user).await?;
+pub async fn erase(Served(service): Served, PathId(user): PathId<UserId>) -> Result<Json<Receipt>, ApiError> {
+    let erasure = service.erase_user(&user).await?;
     let receipt_id = format!("era_{}", Uuid::now_v7());
     tracing::info!(receipt_id, events = erasure.events, "a person was erased");
     Ok(Json(Receipt { receipt_id, user_id: user, erased: Erased { events: erasure.events }, at: Timestamp::now() }))
@@ -159,13 +158,13 @@ pub struct Merged {
     request_body(content = ref("#/components/schemas/MergeBody"), content_type = "application/json"),
     responses((status = 200, description = "What moved", body = Merged)))]
 pub async fn merge(
-    State(app): State<App>,
+    Served(service): Served,
     PathId(user): PathId<UserId>,
     extract::Json(body): extract::Json<MergeBody>,
 ) -> Result<Json<Merged>, ApiError> {
     if body.from == user {
         return Err(ApiError::field("/from", "is the person who takes over"));
     }
-    let moved = app.service.merge_users(&body.from, &user).await?;
+    let moved = service.merge_users(&body.from, &user).await?;
     Ok(Json(Merged { user_id: user, from: body.from, moved }))
 }

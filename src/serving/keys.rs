@@ -1,7 +1,8 @@
 //! API keys: making one, and what a presented one may do. Secrets are kept as hashes only and never logged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -9,7 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::store::{KeyRecord, Store, StoreError};
+use super::key_limits::Limits;
+pub use super::key_limits::{Admission, Standing};
+use crate::domain::Tenant;
+use crate::store::{DayUse, KeyRecord, PreviousSecret, Store, StoreError};
 
 /// What a key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,34 +62,91 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// Makes a key with 256 random bits.
+    /// Makes a key of the default tenant with 256 random bits and without limits.
     #[must_use]
     pub fn generate(name: String, scopes: &[Scope], now: Timestamp, expires_at: Option<Timestamp>) -> Self {
         let id = hex(&rand::random::<[u8; 6]>());
-        let secret = hex(&rand::random::<[u8; 32]>());
+        let (secret_hash, token) = new_secret(&id);
         let record = KeyRecord {
-            secret_hash: hash(&secret).to_vec(),
+            tenant: Tenant::default(),
+            secret_hash,
+            previous: None,
             name,
             scopes: scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+            rate: None,
+            quota: None,
+            used: DayUse::default(),
             created_at: now,
             expires_at,
             revoked_at: None,
-            id: id.clone(),
+            id,
         };
-        Self { record, token: SecretString::from(format!("mk_{id}_{secret}")) }
+        Self { record, token }
     }
 }
 
-/// What a presented key comes to.
+/// Another secret for the key of this id: its hash for the store, and the one time that it is seen, as `mk_<id>_<secret>`.
+#[must_use]
+pub fn new_secret(id: &str) -> (Vec<u8>, SecretString) {
+    let secret = hex(&rand::random::<[u8; 32]>());
+    (hash(&secret).to_vec(), SecretString::from(format!("mk_{id}_{secret}")))
+}
+
+/// Who makes a request.
+#[derive(Clone)]
+pub enum Caller {
+    /// Anybody, as there is no key.
+    Anyone,
+    /// Whoever has the key of the configuration.
+    Configured,
+    Key(Arc<Key>),
+}
+
+/// A key of the store.
+pub struct Key {
+    pub record: KeyRecord,
+    limits: Arc<Limits>,
+}
+
+impl Caller {
+    /// Whose catalogue, people and models are asked for.
+    #[must_use]
+    pub fn tenant(&self) -> Tenant {
+        match self {
+            Self::Anyone | Self::Configured => Tenant::default(),
+            Self::Key(key) => key.record.tenant.clone(),
+        }
+    }
+
+    /// For the audit log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Configured => "configuration",
+            Self::Key(key) => &key.record.id,
+        }
+    }
+
+    /// Counts a request of this caller against their limits.
+    #[must_use]
+    pub fn admit(&self, now: Timestamp) -> Admission {
+        match self {
+            Self::Anyone | Self::Configured => Admission::default(),
+            Self::Key(key) => key.limits.admit(now),
+        }
+    }
+}
+
+/// Why a request may not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Granted,
+pub enum Refusal {
     /// The key is good, and not for this.
     OutOfScope,
     /// No key was presented where one is needed.
     Missing,
     /// No such key, or revoked, or past its end.
-    Refused,
+    NotInForce,
     /// The keys could not be read from the store so far.
     Unknown,
 }
@@ -93,7 +154,7 @@ pub enum Access {
 /// The keys in force, kept in memory.
 pub struct Keys {
     admin: Option<[u8; 32]>,
-    by_id: ArcSwapOption<HashMap<String, KeyRecord>>,
+    by_id: ArcSwapOption<HashMap<String, Arc<Key>>>,
 }
 
 impl Keys {
@@ -103,42 +164,82 @@ impl Keys {
         Self { admin: admin.map(|key| hash(key.expose_secret())), by_id: ArcSwapOption::empty() }
     }
 
-    /// Reads the keys from the store.
+    /// Tells the store what was used of quotas, and reads the keys from it.
     ///
     /// # Errors
     /// [`StoreError`]; the keys read before stay in force.
     pub async fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let keys = store.keys().await?.into_iter().map(|key| (key.id.clone(), key)).collect();
-        self.by_id.store(Some(std::sync::Arc::new(keys)));
+        let known = self.by_id.load_full();
+        for key in known.iter().flat_map(|keys| keys.values()) {
+            let Some(used) = key.limits.to_tell() else { continue };
+            if let Err(error) = store.count_requests(&key.record.id, used).await {
+                key.limits.untold(used);
+                return Err(error);
+            }
+        }
+        self.take_over(store.keys().await?);
         Ok(())
     }
 
-    /// Whether `token` grants one of `scopes`. While no key was ever made and none is configured, everything is open: then
-    /// the service listens on loopback only. A key that was revoked still closes the house.
+    /// The tenants that have a key in force.
     #[must_use]
-    pub fn check(&self, token: Option<&str>, scopes: &[Scope], now: Timestamp) -> Access {
+    pub fn tenants(&self, now: Timestamp) -> BTreeSet<Tenant> {
+        let keys = self.by_id.load_full();
+        let records = keys.iter().flat_map(|keys| keys.values()).map(|key| &key.record);
+        records.filter(|record| is_in_force(record, now)).map(|record| record.tenant.clone()).collect()
+    }
+
+    fn take_over(&self, records: Vec<KeyRecord>) {
+        let known = self.by_id.load_full();
+        let key = |record: KeyRecord| {
+            let before = known.as_ref().and_then(|keys| keys.get(&record.id));
+            let limits = match before.filter(|key| key.limits.are_of(&record)) {
+                Some(key) => {
+                    key.limits.learn(record.used);
+                    Arc::clone(&key.limits)
+                }
+                None => Arc::new(Limits::of(&record)),
+            };
+            (record.id.clone(), Arc::new(Key { record, limits }))
+        };
+        self.by_id.store(Some(Arc::new(records.into_iter().map(key).collect())));
+    }
+
+    /// Who presents `token`, provided that it grants one of `scopes`. While no key was ever made and none is configured, everything
+    /// is open: then the service listens on loopback only. A key that was revoked still closes the house.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check(&self, token: Option<&str>, scopes: &[Scope], now: Timestamp) -> Result<Caller, Refusal> {
         if let (Some(admin), Some(token)) = (&self.admin, token)
             && bool::from(admin.ct_eq(&hash(token)))
         {
-            return Access::Granted;
+            return Ok(Caller::Configured);
         }
         let by_id = self.by_id.load();
-        let Some(by_id) = by_id.as_ref() else { return Access::Unknown };
+        let Some(by_id) = by_id.as_ref() else { return Err(Refusal::Unknown) };
         if by_id.is_empty() && self.admin.is_none() {
-            return Access::Granted;
+            return Ok(Caller::Anyone);
         }
-        let Some(token) = token else { return Access::Missing };
-        let Some((id, secret)) = token.strip_prefix("mk_").and_then(|rest| rest.split_once('_')) else {
-            return Access::Refused;
-        };
-        let Some(key) = by_id.get(id) else { return Access::Refused };
-        let is_it = bool::from(key.secret_hash.as_slice().ct_eq(&hash(secret)));
-        if !is_it || key.revoked_at.is_some() || key.expires_at.is_some_and(|end| end <= now) {
-            return Access::Refused;
+        let Some(token) = token else { return Err(Refusal::Missing) };
+        let named = token.strip_prefix("mk_").and_then(|rest| rest.split_once('_'));
+        let found = named.and_then(|(id, secret)| Some((by_id.get(id)?, hash(secret))));
+        let Some((key, presented)) = found else { return Err(Refusal::NotInForce) };
+        let record = &key.record;
+        let is_secret = |stored: &[u8]| bool::from(stored.ct_eq(&presented));
+        let is_previous = |previous: &PreviousSecret| is_secret(&previous.secret_hash) && previous.until > now;
+        let is_it = is_secret(&record.secret_hash) || record.previous.as_ref().is_some_and(is_previous);
+        if !is_it || !is_in_force(record, now) {
+            return Err(Refusal::NotInForce);
         }
-        let may = |scope: &Scope| key.scopes.iter().any(|held| held == scope.as_str() || held == Scope::Admin.as_str());
-        if scopes.iter().any(may) { Access::Granted } else { Access::OutOfScope }
+        let may =
+            |scope: &Scope| record.scopes.iter().any(|held| held == scope.as_str() || held == Scope::Admin.as_str());
+        if scopes.iter().any(may) { Ok(Caller::Key(Arc::clone(key))) } else { Err(Refusal::OutOfScope) }
     }
+}
+
+fn is_in_force(record: &KeyRecord, now: Timestamp) -> bool {
+    record.revoked_at.is_none() && record.expires_at.is_none_or(|end| end > now)
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -156,8 +257,13 @@ mod tests {
     fn keys(records: Vec<KeyRecord>, admin: Option<&str>) -> Keys {
         let admin = admin.map(SecretString::from);
         let keys = Keys::new(admin.as_ref());
-        keys.by_id.store(Some(std::sync::Arc::new(records.into_iter().map(|key| (key.id.clone(), key)).collect())));
+        keys.take_over(records);
         keys
+    }
+
+    /// `None`: it may.
+    fn refusal(keys: &Keys, token: Option<&str>, scopes: &[Scope], now: Timestamp) -> Option<Refusal> {
+        keys.check(token, scopes, now).err()
     }
 
     #[test]
@@ -168,13 +274,52 @@ mod tests {
         let token = made.token.expose_secret();
         assert!(!format!("{:?}", made.record).contains(token.rsplit('_').next().unwrap()), "the record has no secret");
         let keys = keys(vec![made.record.clone()], None);
-        assert_eq!(keys.check(Some(token), &[Scope::Recommend, Scope::Catalogue], now), Access::Granted);
-        assert_eq!(keys.check(Some(token), &[Scope::Admin], now), Access::OutOfScope);
-        assert_eq!(keys.check(Some(token), &[Scope::Recommend], later), Access::Refused);
-        assert_eq!(keys.check(None, &[Scope::Recommend], now), Access::Missing);
+        assert_eq!(refusal(&keys, Some(token), &[Scope::Recommend, Scope::Catalogue], now), None);
+        assert_eq!(refusal(&keys, Some(token), &[Scope::Admin], now), Some(Refusal::OutOfScope));
+        assert_eq!(refusal(&keys, Some(token), &[Scope::Recommend], later), Some(Refusal::NotInForce));
+        assert_eq!(refusal(&keys, None, &[Scope::Recommend], now), Some(Refusal::Missing));
         for wrong in ["", "mk_", "mk_x_y", &token[..token.len() - 1], &format!("{token}0")] {
-            assert_eq!(keys.check(Some(wrong), &[Scope::Recommend], now), Access::Refused, "{wrong}");
+            assert_eq!(refusal(&keys, Some(wrong), &[Scope::Recommend], now), Some(Refusal::NotInForce), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_was_replaced_is_good_for_a_while() {
+        let now = Timestamp::UNIX_EPOCH;
+        let until = Timestamp::from_second(60).unwrap();
+        let mut made = NewKey::generate("shop".to_owned(), &[Scope::Recommend], now, None);
+        let (hash, token) = new_secret(&made.record.id);
+        let (old, new) = (made.token.expose_secret(), token.expose_secret());
+        let before = std::mem::replace(&mut made.record.secret_hash, hash);
+        made.record.previous = Some(PreviousSecret { secret_hash: before, until });
+        let held = keys(vec![made.record.clone()], None);
+        for (token, at, refused) in
+            [(old, now, None), (new, now, None), (old, until, Some(Refusal::NotInForce)), (new, until, None)]
+        {
+            assert_eq!(refusal(&held, Some(token), &[Scope::Recommend], at), refused);
+        }
+        made.record.revoked_at = Some(now);
+        let revoked = keys(vec![made.record], None);
+        for token in [old, new] {
+            assert_eq!(refusal(&revoked, Some(token), &[Scope::Recommend], now), Some(Refusal::NotInForce));
+        }
+    }
+
+    #[test]
+    fn limits_outlive_a_look_at_the_store_and_change_with_it() {
+        let now = Timestamp::from_second(86_400).unwrap();
+        let mut made = NewKey::generate("shop".to_owned(), &[Scope::Recommend], now, None);
+        made.record.rate = Some(2);
+        let keys = keys(vec![made.record.clone()], None);
+        let admit = || {
+            let caller = keys.check(Some(made.token.expose_secret()), &[Scope::Recommend], now);
+            caller.ok().unwrap().admit(now).refused.is_none()
+        };
+        assert!(admit());
+        keys.take_over(vec![made.record.clone()]);
+        assert_eq!([admit(), admit()], [true, false]);
+        keys.take_over(vec![KeyRecord { rate: Some(3), ..made.record.clone() }]);
+        assert!(admit());
     }
 
     #[test]
@@ -183,16 +328,17 @@ mod tests {
         let mut made = NewKey::generate("root".to_owned(), &[Scope::Admin], now, None);
         let token = made.token.expose_secret().to_owned();
         let open = keys(Vec::new(), None);
-        assert_eq!(open.check(None, &[Scope::Admin], now), Access::Granted);
+        assert_eq!(refusal(&open, None, &[Scope::Admin], now), None);
         let held = keys(vec![made.record.clone()], None);
-        assert_eq!(held.check(Some(&token), &[Scope::Events], now), Access::Granted);
+        assert_eq!(refusal(&held, Some(&token), &[Scope::Events], now), None);
         made.record.revoked_at = Some(now);
         let revoked = keys(vec![made.record], None);
-        assert_eq!(revoked.check(Some(&token), &[Scope::Events], now), Access::Refused);
-        assert_eq!(revoked.check(None, &[Scope::Events], now), Access::Missing);
-        let configured = keys(Vec::new(), Some("a secret of at least 32 characters"));
-        assert_eq!(configured.check(Some("a secret of at least 32 characters"), &[Scope::Admin], now), Access::Granted);
-        assert_eq!(configured.check(None, &[Scope::Recommend], now), Access::Missing);
-        assert_eq!(Keys::new(None).check(None, &[Scope::Recommend], now), Access::Unknown);
+        assert_eq!(refusal(&revoked, Some(&token), &[Scope::Events], now), Some(Refusal::NotInForce));
+        assert_eq!(refusal(&revoked, None, &[Scope::Events], now), Some(Refusal::Missing));
+        let secret = "a secret of at least 32 characters";
+        let configured = keys(Vec::new(), Some(secret));
+        assert_eq!(refusal(&configured, Some(secret), &[Scope::Admin], now), None);
+        assert_eq!(refusal(&configured, None, &[Scope::Recommend], now), Some(Refusal::Missing));
+        assert_eq!(refusal(&Keys::new(None), None, &[Scope::Recommend], now), Some(Refusal::Unknown));
     }
 }

@@ -2,11 +2,13 @@
 
 mod answers;
 mod ingest;
+mod key_limits;
 pub mod keys;
 mod live_catalogue;
 mod live_model;
 mod recommend;
 mod rerank;
+mod tenants;
 mod words;
 
 use std::collections::BTreeMap;
@@ -26,8 +28,11 @@ use crate::store::Store;
 pub use crate::engine::pipeline::MODEL_NAMES;
 // What callers get to see of the store, so that they need not know it.
 pub use crate::store::{
-    Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, StoreError, StoredEvent, Upserted,
+    Appended, Erasure, Evaluation, ItemPage, ItemSearch, Job, JobState, ModelRecord, NewAct, StoreError, StoredEvent,
+    Subject, Upserted,
 };
+
+pub use tenants::Tenants;
 
 use answers::Answers;
 use live_catalogue::LiveCatalogue;
@@ -72,7 +77,7 @@ pub struct Readiness {
     pub model_version: Option<String>,
 }
 
-/// The running service: the store, the live catalogue and the live model.
+/// The running service of one tenant: the store, the live catalogue and the live model.
 pub struct Service {
     pub config: Arc<Config>,
     pub store: Arc<dyn Store>,
@@ -96,7 +101,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`] when the store refuses for good.
     pub async fn start(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Arc<Self>, ServiceError> {
-        let models_dir: PathBuf = config.models_dir();
+        let models_dir: PathBuf = config.models_dir(store.tenant());
         let service = Arc::new(Self {
             catalogue: LiveCatalogue::new(&config.domains),
             models: LiveModels::new(models_dir),

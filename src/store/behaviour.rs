@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::people::{People as _, opened, pseudonyms};
 use super::sealing::{Person, Pseudonym, Sealer, sealed_kind};
-use super::shared::{Lock, TENANT, id, micros, timestamp, unreadable};
+use super::shared::{Lock, id, micros, timestamp, unreadable};
 use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 
@@ -190,7 +190,7 @@ impl BehaviourStore {
     }
 
     async fn watermark(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar(WATERMARK).bind(TENANT).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(WATERMARK).bind(self.tenant.as_str()).fetch_one(&self.pool).await?)
     }
 
     async fn user_events(
@@ -207,7 +207,7 @@ impl BehaviourStore {
                  WHERE tenant = $1 AND user_id = $2 AND (at, sequence) < ($3, $4)
                  ORDER BY at DESC, sequence DESC LIMIT $5",
             )
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(user.as_str())
             .bind(at)
             .bind(sequence)
@@ -217,7 +217,7 @@ impl BehaviourStore {
             return rows.iter().map(|row| logged(row, None)).collect();
         };
         // The times are sealed: all of this person's events are read to put them in order.
-        let rows = sqlx::query(SEALED_EVENTS).bind(TENANT).bind(sealer.pseudonym(user).0).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(SEALED_EVENTS).bind(self.tenant.as_str()).bind(sealer.pseudonym(user).0).fetch_all(&self.pool).await?;
         let Some(first) = rows.first() else { return Ok(Vec::new()) };
         let person = sealer.person(&sealer.pseudonym(user), &first.try_get::<Vec<u8>, _>("sealed")?)?;
         let mut events = rows.iter().map(|row| logged(row, Some(&person))).collect::<Result<Vec<_>>>()?;
@@ -235,7 +235,7 @@ impl BehaviourStore {
              FROM events LEFT JOIN people ON people.tenant = events.tenant AND people.user_id = events.user_id
              WHERE events.tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(after)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
@@ -258,13 +258,13 @@ impl BehaviourStore {
         let mut tx = self.begin().await?;
         self.lock(&mut tx, Lock::People).await?;
         sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(&user)
             .execute(&mut *tx)
             .await?;
         let erased: Vec<i64> =
             sqlx::query_scalar("DELETE FROM events WHERE tenant = $1 AND user_id = $2 RETURNING sequence")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(&user)
                 .fetch_all(&mut *tx)
                 .await?;
@@ -273,7 +273,7 @@ impl BehaviourStore {
                 "INSERT INTO erased (tenant, sequence) VALUES ($1, $2) ON CONFLICT (tenant)
                  DO UPDATE SET sequence = excluded.sequence WHERE erased.sequence < excluded.sequence",
             )
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(*newest)
             .execute(&mut *tx)
             .await?;
@@ -296,12 +296,12 @@ impl BehaviourStore {
             let person = |user| people.get(user).ok_or_else(|| unreadable("person"));
             let (old, new) = (person(from)?, person(into)?);
             sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(&old.pseudonym.0)
                 .execute(&mut *tx)
                 .await?;
             let rows = sqlx::query("SELECT sequence, item_id FROM events WHERE tenant = $1 AND user_id = $2")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(&old.pseudonym.0)
                 .fetch_all(&mut *tx)
                 .await?;
@@ -309,7 +309,7 @@ impl BehaviourStore {
                 let stored = logged(row, Some(old))?;
                 let event = Event { user_id: into.clone(), ..stored.event };
                 sqlx::query("UPDATE events SET user_id = $3, item_id = $4 WHERE tenant = $1 AND sequence = $2")
-                    .bind(TENANT)
+                    .bind(self.tenant.as_str())
                     .bind(stored.sequence)
                     .bind(&new.pseudonym.0)
                     .bind(new.seal(&event)?)
@@ -320,7 +320,7 @@ impl BehaviourStore {
             return Ok(rows.len() as u64);
         }
         let moved = sqlx::query("UPDATE events SET user_id = $3 WHERE tenant = $1 AND user_id = $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(from.as_str())
             .bind(into.as_str())
             .execute(&mut *tx)
@@ -332,7 +332,7 @@ impl BehaviourStore {
 
     async fn count_events(&self) -> Result<u64> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE tenant = $1")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .fetch_one(&self.pool)
             .await?;
         Ok(count.unsigned_abs())

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::QueryBuilder;
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::shared::{Lock, TENANT, from_json, id, to_json};
+use super::shared::{Lock, from_json, id, to_json};
 use super::{ItemChange, ItemPage, ItemSearch, Result, Upserted};
 use crate::domain::{Item, ItemId};
 
@@ -65,7 +65,7 @@ impl CatalogueStore {
         let mut stored: HashMap<ItemId, Item> = HashMap::with_capacity(items.len());
         for chunk in items.chunks(CHUNK) {
             let mut query = QueryBuilder::new("SELECT fields FROM items WHERE fields IS NOT NULL AND tenant = ");
-            query.push_bind(TENANT).push(" AND id IN (");
+            query.push_bind(self.tenant.as_str()).push(" AND id IN (");
             let mut ids = query.separated(", ");
             for item in chunk {
                 ids.push_bind(item.id.as_str());
@@ -78,7 +78,7 @@ impl CatalogueStore {
             }
         }
         let (outcomes, changed) = compare(items, &stored);
-        let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(TENANT).fetch_optional(&mut *tx).await?;
+        let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(self.tenant.as_str()).fetch_optional(&mut *tx).await?;
         let mut revision = newest.unwrap_or(0);
         for chunk in changed.chunks(CHUNK) {
             let rows = chunk.iter().map(|item| Ok((*item, to_json(item)?))).collect::<Result<Vec<_>>>()?;
@@ -86,7 +86,7 @@ impl CatalogueStore {
                 QueryBuilder::new("INSERT INTO items (tenant, id, domain, fields, search_text, revision) ");
             query.push_values(rows, |mut row, (item, fields)| {
                 revision += 1;
-                row.push_bind(TENANT)
+                row.push_bind(self.tenant.as_str())
                     .push_bind(item.id.as_str())
                     .push_bind(item.domain.as_str())
                     .push_bind(fields)
@@ -106,7 +106,7 @@ impl CatalogueStore {
     async fn item(&self, id: &ItemId) -> Result<Option<Item>> {
         let fields: Option<String> =
             sqlx::query_scalar("SELECT fields FROM items WHERE tenant = $1 AND id = $2 AND fields IS NOT NULL")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(id.as_str())
                 .fetch_optional(&self.pool)
                 .await?;
@@ -116,12 +116,12 @@ impl CatalogueStore {
     async fn delete_item(&self, id: &ItemId) -> Result<bool> {
         let mut tx = self.begin().await?;
         self.lock(&mut tx, Lock::Catalogue).await?;
-        let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(TENANT).fetch_optional(&mut *tx).await?;
+        let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(self.tenant.as_str()).fetch_optional(&mut *tx).await?;
         let deleted = sqlx::query(
             "UPDATE items SET fields = NULL, search_text = '', revision = $3
              WHERE tenant = $1 AND id = $2 AND fields IS NOT NULL",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(id.as_str())
         .bind(newest.unwrap_or(0) + 1)
         .execute(&mut *tx)
@@ -134,7 +134,7 @@ impl CatalogueStore {
     async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage> {
         let limit = search.limit as usize;
         let mut query = QueryBuilder::new("SELECT fields FROM items WHERE fields IS NOT NULL AND tenant = ");
-        query.push_bind(TENANT);
+        query.push_bind(self.tenant.as_str());
         if let Some(domain) = &search.domain {
             query.push(" AND domain = ").push_bind(domain.as_str());
         }
@@ -156,7 +156,7 @@ impl CatalogueStore {
 
     async fn count_items(&self) -> Result<u64> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM items WHERE tenant = $1 AND fields IS NOT NULL")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .fetch_one(&self.pool)
             .await?;
         Ok(count.unsigned_abs())
@@ -166,7 +166,7 @@ impl CatalogueStore {
         let rows: Vec<(i64, String, Option<String>)> = sqlx::query_as(
             "SELECT revision, id, fields FROM items WHERE tenant = $1 AND revision > $2 ORDER BY revision LIMIT $3",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(revision)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)

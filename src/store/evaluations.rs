@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shared::{TENANT, from_json, micros, timestamp, to_json};
+use super::shared::{from_json, micros, timestamp, to_json};
 use super::{Evaluation, Result};
 
 type Row = (String, String, i64);
@@ -16,7 +16,7 @@ impl EvaluationStore {
     async fn record_evaluation(&self, id: &str, report: &serde_json::Value, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO evaluations (tenant, id, report, created_at) VALUES ($1, $2, $3, $4)")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(id)
             .bind(to_json(report)?)
             .bind(micros(now))
@@ -29,7 +29,7 @@ impl EvaluationStore {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT id, report, created_at FROM evaluations WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
@@ -39,7 +39,7 @@ impl EvaluationStore {
     async fn evaluation(&self, id: &str) -> Result<Option<Evaluation>> {
         let row: Option<Row> =
             sqlx::query_as("SELECT id, report, created_at FROM evaluations WHERE tenant = $1 AND id = $2")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(id)
                 .fetch_optional(&self.pool)
                 .await?;
@@ -48,7 +48,7 @@ impl EvaluationStore {
 
     async fn newest_evaluation(&self) -> Result<Option<String>> {
         Ok(sqlx::query_scalar("SELECT id FROM evaluations WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT 1")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .fetch_optional(&self.pool)
             .await?)
     }

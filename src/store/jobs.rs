@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shared::{Lock, TENANT, from_json, micros, timestamp, to_json, unreadable};
+use super::shared::{Lock, from_json, micros, timestamp, to_json, unreadable};
 use super::{Job, JobState, Result, StoreError};
 
 type Row = (String, String, String, String, f64, String, Option<String>, i64, i64);
@@ -31,7 +31,7 @@ impl JobStore {
         let running: Option<(String, i64)> = sqlx::query_as(
             "SELECT id, updated_at FROM jobs WHERE tenant = $1 AND kind = $2 AND state = 'running'",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(job.kind.as_str())
         .fetch_optional(&mut *tx)
         .await?;
@@ -40,7 +40,7 @@ impl JobStore {
                 return Err(StoreError::Conflict(format!("job {id} is running")));
             }
             sqlx::query("UPDATE jobs SET state = 'failed', phase = 'abandoned', updated_at = $3 WHERE tenant = $1 AND id = $2")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(id)
                 .bind(micros(job.updated_at))
                 .execute(&mut *tx)
@@ -50,7 +50,7 @@ impl JobStore {
             "INSERT INTO jobs (tenant, id, kind, state, phase, progress, log, result, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(job.id.as_str())
         .bind(job.kind.as_str())
         .bind(job.state.as_str())
@@ -71,7 +71,7 @@ impl JobStore {
             "UPDATE jobs SET state = $3, phase = $4, progress = $5, log = $6, result = $7, updated_at = $8
              WHERE tenant = $1 AND id = $2 AND state = 'running'",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(job.id.as_str())
         .bind(job.state.as_str())
         .bind(job.phase.as_str())
@@ -91,7 +91,7 @@ impl JobStore {
             "SELECT id, kind, state, phase, progress, log, result, created_at, updated_at
              FROM jobs WHERE tenant = $1 AND id = $2",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;

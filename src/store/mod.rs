@@ -9,14 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use audit::{Act, AuditStore, NewAct, Subject};
+pub use keys::{DayUse, KeyRecord, KeyStore, PreviousSecret};
 pub use sealing::MasterKey;
 
 use people::People;
 
-use crate::domain::{Behaviour, Domain, Event, Item, ItemId, UserId};
+use crate::domain::{Behaviour, Domain, Event, Item, ItemId, Tenant, UserId};
 
 #[macro_use]
 mod shared;
+mod audit;
 mod behaviour;
 mod catalogue;
 mod error;
@@ -182,10 +185,10 @@ pub trait EncryptionStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Failed`] when the master key is missing, is another one, or when behaviour is there that is not encrypted.
     async fn unlock(&self) -> Result<bool>;
-    /// Encrypts all behaviour of a store that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
+    /// Encrypts all behaviour of a tenant that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
     /// events. No service may run on it meanwhile.
     async fn encrypt(&self) -> Result<u64>;
-    /// From now on, this master key opens the store. A process that has opened it before goes on.
+    /// From now on, this master key opens the store, all tenants of it. A process that has opened it before goes on.
     async fn change_master_key(&self, new: &MasterKey) -> Result<()>;
 }
 
@@ -259,28 +262,6 @@ pub trait JobStore: Send + Sync {
     async fn job(&self, id: &str) -> Result<Option<Job>>;
 }
 
-/// An API key: never the secret, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    pub id: String,
-    pub name: String,
-    /// SHA-256 of the secret.
-    pub secret_hash: Vec<u8>,
-    /// Among `recommend`, `events`, `catalogue`, `admin`.
-    pub scopes: Vec<String>,
-    pub created_at: Timestamp,
-    pub expires_at: Option<Timestamp>,
-    pub revoked_at: Option<Timestamp>,
-}
-
-#[async_trait]
-pub trait KeyStore: Send + Sync {
-    async fn create_key(&self, key: &KeyRecord) -> Result<()>;
-    async fn keys(&self) -> Result<Vec<KeyRecord>>;
-    /// Whether there was one to revoke.
-    async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
-}
-
 /// A comparison of models and providers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
@@ -327,10 +308,24 @@ pub trait VectorStore: Send + Sync {
 
 #[async_trait]
 pub trait Store:
-    CatalogueStore + BehaviourStore + EncryptionStore + ModelStore + JobStore + KeyStore + EvaluationStore + VectorStore
+    CatalogueStore
+    + BehaviourStore
+    + EncryptionStore
+    + ModelStore
+    + JobStore
+    + KeyStore
+    + EvaluationStore
+    + VectorStore
+    + AuditStore
 {
     /// `postgres` or `sqlite`.
     fn kind(&self) -> &'static str;
+    /// Whose catalogue, behaviour, models, jobs and evaluations this store reads and writes; no query leaves it.
+    fn tenant(&self) -> &Tenant;
+    /// The store of another tenant in the same database, on the same connections.
+    fn of_tenant(&self, tenant: &Tenant) -> Arc<dyn Store>;
+    /// All tenants that have an item, an event or a key, in the order of their names.
+    async fn tenants(&self) -> Result<Vec<Tenant>>;
     /// Brings the schema up to date, under a lock, so that several processes may try at once.
     async fn migrate(&self) -> Result<()>;
     /// Whether it answers.
@@ -341,7 +336,7 @@ pub trait Store:
     async fn close(&self);
 }
 
-/// Opens the store that `options.url` names; creates a SQLite file that does not exist. Does not migrate. A
+/// Opens the store that `options.url` names, as that of the default tenant; creates a SQLite file that does not exist. Does not migrate. A
 /// Postgres that is down is no error here: its pool connects when it is asked.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::shared::{Lock, TENANT, from_json, micros, timestamp, to_json};
+use super::shared::{Lock, from_json, micros, timestamp, to_json};
 use super::{ModelRecord, Result, StoreError};
 
 type Row = (String, String, i64, bool, Option<i64>);
@@ -22,7 +22,7 @@ impl ModelStore {
     async fn record_model(&self, version: &str, manifest: &serde_json::Value, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO models (tenant, version, manifest, created_at) VALUES ($1, $2, $3, $4)")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(version)
             .bind(to_json(manifest)?)
             .bind(micros(now))
@@ -36,7 +36,7 @@ impl ModelStore {
             "SELECT version, manifest, created_at, active, activated_at
              FROM models WHERE tenant = $1 ORDER BY created_at DESC, version DESC",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(record).collect()
@@ -47,12 +47,12 @@ impl ModelStore {
         self.lock(&mut tx, Lock::Models).await?;
         // Two statements, because the index that allows one active model looks at every row as it changes.
         sqlx::query("UPDATE models SET active = FALSE WHERE tenant = $1 AND active AND version <> $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(version)
             .execute(&mut *tx)
             .await?;
         let found = sqlx::query("UPDATE models SET active = TRUE, activated_at = $3 WHERE tenant = $1 AND version = $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(version)
             .bind(micros(now))
             .execute(&mut *tx)
@@ -68,7 +68,7 @@ impl ModelStore {
 
     async fn active_model(&self) -> Result<Option<String>> {
         Ok(sqlx::query_scalar("SELECT version FROM models WHERE tenant = $1 AND active")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .fetch_optional(&self.pool)
             .await?)
     }
@@ -77,7 +77,7 @@ impl ModelStore {
         let mut tx = self.begin().await?;
         self.lock(&mut tx, Lock::Models).await?;
         let active: Option<bool> = sqlx::query_scalar("SELECT active FROM models WHERE tenant = $1 AND version = $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(version)
             .fetch_optional(&mut *tx)
             .await?;
@@ -85,7 +85,7 @@ impl ModelStore {
             return Err(StoreError::Conflict(format!("model {version} is the active one")));
         }
         sqlx::query("DELETE FROM models WHERE tenant = $1 AND version = $2")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(version)
             .execute(&mut *tx)
             .await?;

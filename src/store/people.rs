@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::behaviour::{NewRow, Row, WATERMARK};
 use super::sealing::{MasterKey, Person, Pseudonym, Sealer};
-use super::shared::{TENANT, unreadable};
+use super::shared::unreadable;
 use super::{Result, Store as _, StoreError};
 use crate::domain::{Event, UserId};
 
@@ -25,6 +25,11 @@ pub(super) struct Vault {
 impl Vault {
     pub(super) fn new(master: Option<Arc<MasterKey>>) -> Self {
         Self { master, sealer: OnceCell::new() }
+    }
+
+    /// That of another tenant, under the same master key.
+    pub(super) fn of_another(&self) -> Self {
+        Self::new(self.master.clone())
     }
 }
 
@@ -87,7 +92,7 @@ impl People {
     async fn sealer(&self) -> Result<Option<&Sealer>> {
         let unlock = || async {
             let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM tenant_keys WHERE tenant = $1")
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .fetch_optional(&self.pool)
                 .await?;
             match (&self.vault.master, stored) {
@@ -95,26 +100,26 @@ impl People {
                 (None, Some(_)) => Err(StoreError::Failed(
                     "its behaviour is encrypted: the master key is needed (section `encryption` of the settings)".to_owned(),
                 )),
-                (Some(master), Some(stored)) => master.sealer(TENANT, &stored).map(Some),
+                (Some(master), Some(stored)) => master.sealer(self.tenant.as_str(), &stored).map(Some),
                 (Some(master), None) => {
                     let mut tx = self.begin().await?;
                     // Another replica may be at it: whoever is second finds the key of the first.
                     self.lock_events(&mut tx).await?;
                     let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM tenant_keys WHERE tenant = $1")
-                        .bind(TENANT)
+                        .bind(self.tenant.as_str())
                         .fetch_optional(&mut *tx)
                         .await?;
-                    let watermark: i64 = sqlx::query_scalar(WATERMARK).bind(TENANT).fetch_one(&mut *tx).await?;
+                    let watermark: i64 = sqlx::query_scalar(WATERMARK).bind(self.tenant.as_str()).fetch_one(&mut *tx).await?;
                     let sealed = match stored {
                         Some(stored) => stored,
                         None if watermark > 0 => return Err(StoreError::Failed(
                             "a master key is set, and the behaviour is not encrypted so far: `medley encryption start` does it".to_owned(),
                         )),
-                        None => master.new_tenant(TENANT)?,
+                        None => master.new_tenant(self.tenant.as_str())?,
                     };
-                    let sealer = master.sealer(TENANT, &sealed)?;
+                    let sealer = master.sealer(self.tenant.as_str(), &sealed)?;
                     sqlx::query("INSERT INTO tenant_keys (tenant, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                        .bind(TENANT)
+                        .bind(self.tenant.as_str())
                         .bind(sealed)
                         .execute(&mut *tx)
                         .await?;
@@ -131,7 +136,7 @@ impl People {
         let wanted = pseudonyms(sealer, events.iter().map(|event| &event.user_id));
         let people = opened(sealer, self.hold_people(&mut tx, sealer, &wanted).await?)?;
         let rows = events.iter().map(|event| row(sealer, &people, event)).collect::<Result<Vec<_>>>()?;
-        let inserted = if bulk { Self::load_in(&mut tx, &rows).await? } else { Self::insert_in(&mut tx, &rows).await? };
+        let inserted = if bulk { self.load_in(&mut tx, &rows).await? } else { self.insert_in(&mut tx, &rows).await? };
         tx.commit().await?;
         Ok(inserted)
     }
@@ -142,7 +147,7 @@ impl People {
             "SELECT (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2), string_agg(item_id || ':' || sequence, ' ')
              FROM events WHERE tenant = $1 AND user_id = $2 AND kind = 'sealed' HAVING count(*) > 0",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(&pseudonym)
         .fetch_optional(&self.pool)
         .await?;
@@ -162,7 +167,7 @@ impl People {
                 string_agg(item_id || ':' || sequence, ' ')
              FROM events WHERE tenant = $1 AND user_id > $2 AND kind = 'sealed' GROUP BY user_id ORDER BY user_id LIMIT $3",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(after)
         .bind(i64::from(limit))
         .fetch_all(&mut *connection)
@@ -185,23 +190,23 @@ impl EncryptionStore {
         })?;
         let mut tx = self.begin().await?;
         self.lock_events(&mut tx).await?;
-        let sealed = master.new_tenant(TENANT)?;
+        let sealed = master.new_tenant(self.tenant.as_str())?;
         let created = sqlx::query("INSERT INTO tenant_keys (tenant, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(&sealed)
             .execute(&mut *tx)
             .await?;
         if created.rows_affected() == 0 {
             return Err(StoreError::Conflict("the behaviour is encrypted already".to_owned()));
         }
-        let sealer = master.sealer(TENANT, &sealed)?;
+        let sealer = master.sealer(self.tenant.as_str(), &sealed)?;
         let (mut count, mut place) = (0, 0i64);
         loop {
             let page = sqlx::query(
                 "SELECT user_id, sequence, item_id, kind, value, at, event_id, recommendation_id, position FROM events
                  WHERE tenant = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
             )
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(place)
             .bind(i64::from(PAGE))
             .fetch_all(&mut *tx)
@@ -217,7 +222,7 @@ impl EncryptionStore {
                     "UPDATE events SET user_id = $3, item_id = $4, kind = $5, value = NULL, at = $6, event_id = $7,
                      recommendation_id = NULL, position = NULL WHERE tenant = $1 AND sequence = $2",
                 )
-                .bind(TENANT)
+                .bind(self.tenant.as_str())
                 .bind(stored.sequence)
                 .bind(&*row.user_id)
                 .bind(&*row.item_id)
@@ -240,19 +245,22 @@ impl EncryptionStore {
             StoreError::Failed("there is no master key (section `encryption` of the settings)".to_owned())
         })?;
         let mut tx = self.begin().await?;
-        let stored: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM tenant_keys WHERE tenant = $1")
-            .bind(TENANT)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let stored = stored.ok_or_else(|| StoreError::Failed("the behaviour is not encrypted".to_owned()))?;
-        let changed = sqlx::query("UPDATE tenant_keys SET sealed = $2 WHERE tenant = $1 AND sealed = $3")
-            .bind(TENANT)
-            .bind(old.resealed(TENANT, &stored, new)?)
-            .bind(&stored)
-            .execute(&mut *tx)
-            .await?;
-        if changed.rows_affected() == 0 {
-            return Err(StoreError::Conflict("the master key was changed at the same moment".to_owned()));
+        // All tenants have the one master key.
+        let tenants: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT tenant, sealed FROM tenant_keys").fetch_all(&mut *tx).await?;
+        if tenants.is_empty() {
+            return Err(StoreError::Failed("the behaviour is not encrypted".to_owned()));
+        }
+        for (tenant, sealed) in tenants {
+            let changed = sqlx::query("UPDATE tenant_keys SET sealed = $2 WHERE tenant = $1 AND sealed = $3")
+                .bind(tenant.as_str())
+                .bind(old.resealed(&tenant, &sealed, new)?)
+                .bind(&sealed)
+                .execute(&mut *tx)
+                .await?;
+            if changed.rows_affected() == 0 {
+                return Err(StoreError::Conflict("the master key was changed at the same moment".to_owned()));
+            }
         }
         Ok(tx.commit().await?)
     }

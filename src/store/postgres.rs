@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,9 +13,9 @@ use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres
 use super::behaviour::{NewRow, Row, kind_of};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANT};
+use super::shared::{Lock, TENANTS, tenants};
 use super::{Options, Result, Store, StoreError};
-use crate::domain::UserId;
+use crate::domain::{Tenant, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -29,6 +30,7 @@ const COPY_BUFFER: usize = 1 << 20;
 
 pub struct PostgresStore {
     pub(super) pool: PgPool,
+    pub(super) tenant: Tenant,
     pub(super) vault: Vault,
 }
 
@@ -69,7 +71,7 @@ impl PostgresStore {
                 })
             })
             .connect_lazy_with(connect);
-        Ok(Self { pool, vault: Vault::new(options.master_key.clone()) })
+        Ok(Self { pool, tenant: Tenant::default(), vault: Vault::new(options.master_key.clone()) })
     }
 
     /// A writing transaction. READ COMMITTED, whatever the default of the database: after waiting for a lock, a
@@ -98,7 +100,6 @@ impl PostgresStore {
 
     /// The keys of these people, those made that are not there yet. Nobody is erased or merged before the transaction has ended: who does
     /// either has [`Lock::People`], and this shares it with all other writers.
-    #[allow(clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn hold_people(
         &self,
         tx: &mut Transaction<'static, Postgres>,
@@ -112,7 +113,8 @@ impl PostgresStore {
             .execute(&mut **tx)
             .await?;
         let names: Vec<&str> = wanted.keys().map(|pseudonym| pseudonym.0.as_str()).collect();
-        let known: Vec<(String, Vec<u8>)> = sqlx::query_as(READ).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?;
+        let known: Vec<(String, Vec<u8>)> =
+            sqlx::query_as(READ).bind(self.tenant.as_str()).bind(&names).fetch_all(&mut **tx).await?;
         if known.len() == wanted.len() {
             return Ok(known);
         }
@@ -123,23 +125,27 @@ impl PostgresStore {
         sqlx::query(
             "INSERT INTO people (tenant, user_id, sealed) SELECT $1, * FROM unnest($2::text[], $3::bytea[]) ON CONFLICT DO NOTHING",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(missing.keys().map(|pseudonym| pseudonym.0.as_str()).collect::<Vec<_>>())
         .bind(keys)
         .execute(&mut **tx)
         .await?;
         // Others may have made some of them at the same time.
-        Ok(sqlx::query_as(READ).bind(TENANT).bind(&names).fetch_all(&mut **tx).await?)
+        Ok(sqlx::query_as(READ).bind(self.tenant.as_str()).bind(&names).fetch_all(&mut **tx).await?)
     }
 
     /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
     /// transaction of its own: one journey to the database.
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
-        Self::insert_in(&mut *self.pool.acquire().await?, rows).await
+        self.insert_in(&mut *self.pool.acquire().await?, rows).await
     }
 
     /// The same on a connection, which may be in a transaction.
-    pub(super) async fn insert_in(connection: &mut PgConnection, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
+    pub(super) async fn insert_in(
+        &self,
+        connection: &mut PgConnection,
+        rows: &[NewRow<'_>],
+    ) -> Result<(u64, Option<i64>)> {
         let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
             "WITH inserted AS (
                 INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
@@ -148,7 +154,7 @@ impl PostgresStore {
                 ON CONFLICT DO NOTHING RETURNING sequence)
              SELECT count(*), max(sequence) FROM inserted",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(rows.iter().map(|row| &*row.user_id).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| &*row.item_id).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
@@ -165,13 +171,14 @@ impl PostgresStore {
     /// COPY into a staging table, which cannot skip duplicates, then a merge that does.
     pub(super) async fn load(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
-        let inserted = Self::load_in(&mut tx, rows).await?;
+        let inserted = self.load_in(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(inserted)
     }
 
     /// The same, in a transaction.
     pub(super) async fn load_in(
+        &self,
         tx: &mut Transaction<'static, Postgres>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
@@ -199,7 +206,7 @@ impl PostgresStore {
                 SELECT $1, * FROM staging ON CONFLICT DO NOTHING RETURNING sequence)
              SELECT count(*), max(sequence) FROM inserted",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .fetch_one(&mut **tx)
         .await?;
         Ok((accepted.unsigned_abs(), newest))
@@ -211,7 +218,7 @@ impl PostgresStore {
             "SELECT string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
              FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression' HAVING count(*) > 0",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(user.as_str())
         .fetch_optional(&self.pool)
         .await?;
@@ -227,7 +234,7 @@ impl PostgresStore {
              FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression'
              GROUP BY user_id ORDER BY user_id LIMIT $3",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(after)
         .bind(i64::from(limit))
         .fetch_all(&mut *tx)
@@ -306,6 +313,18 @@ impl Store for PostgresStore {
         "postgres"
     }
 
+    fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    fn of_tenant(&self, tenant: &Tenant) -> Arc<dyn Store> {
+        Arc::new(Self { pool: self.pool.clone(), tenant: tenant.clone(), vault: self.vault.of_another() })
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants(sqlx::query_scalar(TENANTS).fetch_all(&self.pool).await?)
+    }
+
     async fn migrate(&self) -> Result<()> {
         // sqlx takes an advisory lock of the session and, when a migration fails, does not give it back: on a connection
         // of its own, the lock ends with the connection.
@@ -324,7 +343,11 @@ impl Store for PostgresStore {
     }
 
     async fn compact(&self) -> Result<()> {
-        sqlx::query("VACUUM FULL events, people").execute(&self.pool).await?;
+        // The planner's statistics are samples of values, of the ids of people as well: they are made and written anew too.
+        for statement in ["VACUUM FULL events, people", "ANALYZE events, people", "VACUUM FULL pg_catalog.pg_statistic"]
+        {
+            sqlx::query(statement).execute(&self.pool).await?;
+        }
         Ok(())
     }
 

@@ -98,6 +98,11 @@ impl Sealer {
         Pseudonym(self.hidden("user", user.as_str()))
     }
 
+    /// What stands for them in the audit log: not the pseudonym of their events, of which an erasure leaves nothing.
+    pub(super) fn person_in_audit(&self, user: &UserId) -> String {
+        self.hidden("audit", user.as_str())
+    }
+
     /// The same for the same text and purpose, and says nothing of the text.
     fn hidden(&self, purpose: &str, text: &str) -> String {
         let mut mac = self.pseudonyms.clone();

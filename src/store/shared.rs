@@ -1,15 +1,14 @@
-//! What both databases share: the macro that compiles one body for both, the tenant, and how values are written.
+//! What both databases share: the macro that compiles one body for both, and how values are written.
 
 use jiff::Timestamp;
 
 use super::{Result, StoreError};
-
-/// Whose rows these are. Every table carries a tenant and every query filters by it; there is one so far.
-pub(super) const TENANT: &str = "default";
+use crate::domain::Tenant;
 
 /// Implements one of the store's traits for both databases from one body. The SQL in the body is what both accept
-/// (`$1` placeholders, `ON CONFLICT`, `RETURNING`); what differs is behind three names that both stores have: `pool`
-/// for reading, `begin()` for a writing transaction, and `lock()`.
+/// (`$1` placeholders, `ON CONFLICT`, `RETURNING`); what differs is behind names that both stores have: `pool`
+/// for reading, `begin()` for a writing transaction, and `lock()`. Every table has a column `tenant`, and every query asks for the rows of
+/// `self.tenant` alone.
 macro_rules! for_both_databases {
     (impl $name:ident { $($body:tt)* }) => {
         #[async_trait::async_trait]
@@ -28,6 +27,24 @@ pub(super) enum Lock {
     Jobs = 3,
     /// Who is who: to erase or merge somebody.
     People = 4,
+}
+
+/// All tenants that there are: whoever has an item, an event or a key. Each step of the recursion is one look at an index.
+pub(super) const TENANTS: &str = "WITH RECURSIVE named (tenant) AS (
+        SELECT min(tenant) FROM (
+            SELECT min(tenant) AS tenant FROM items UNION ALL SELECT min(tenant) FROM events
+            UNION ALL SELECT min(tenant) FROM api_keys) AS first
+        UNION ALL
+        SELECT (SELECT min(tenant) FROM (
+            SELECT min(items.tenant) AS tenant FROM items WHERE items.tenant > named.tenant
+            UNION ALL SELECT min(events.tenant) FROM events WHERE events.tenant > named.tenant
+            UNION ALL SELECT min(api_keys.tenant) FROM api_keys WHERE api_keys.tenant > named.tenant) AS next)
+        FROM named WHERE named.tenant IS NOT NULL)
+    SELECT tenant FROM named WHERE tenant IS NOT NULL ORDER BY tenant";
+
+/// Reads their names.
+pub(super) fn tenants(names: Vec<String>) -> Result<Vec<Tenant>> {
+    names.iter().map(|name| name.parse().map_err(|_| unreadable("tenant"))).collect()
 }
 
 /// A time as it is stored: microseconds since 1970, which is what Postgres resolves as well.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -16,9 +17,9 @@ use super::behaviour::{NewRow, Row, kind_of};
 use super::error::is_busy;
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANT};
+use super::shared::{Lock, TENANTS, tenants};
 use super::{Options, Result, Store, StoreError};
-use crate::domain::UserId;
+use crate::domain::{Tenant, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -34,6 +35,7 @@ const CHUNK: usize = 500;
 pub struct SqliteStore {
     pub(super) pool: SqlitePool,
     writer: SqlitePool,
+    pub(super) tenant: Tenant,
     pub(super) vault: Vault,
 }
 
@@ -82,7 +84,7 @@ impl SqliteStore {
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
             .connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self { pool, writer, vault: Vault::new(options.master_key.clone()) })
+        Ok(Self { pool, writer, tenant: Tenant::default(), vault: Vault::new(options.master_key.clone()) })
     }
 
     /// A writing transaction. IMMEDIATE: it waits for its turn here, and not at its first write, where SQLite would
@@ -104,7 +106,6 @@ impl SqliteStore {
     }
 
     /// The keys of these people, those made that are not there yet.
-    #[allow(clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn hold_people(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
@@ -115,7 +116,7 @@ impl SqliteStore {
         for (pseudonym, user) in wanted {
             let known: Option<Vec<u8>> =
                 sqlx::query_scalar("SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2")
-                    .bind(TENANT)
+                    .bind(self.tenant.as_str())
                     .bind(&pseudonym.0)
                     .fetch_optional(&mut **tx)
                     .await?;
@@ -124,7 +125,7 @@ impl SqliteStore {
             } else {
                 let sealed = sealer.new_person(user)?;
                 sqlx::query("INSERT INTO people (tenant, user_id, sealed) VALUES ($1, $2, $3)")
-                    .bind(TENANT)
+                    .bind(self.tenant.as_str())
                     .bind(&pseudonym.0)
                     .bind(&sealed)
                     .execute(&mut **tx)
@@ -139,13 +140,14 @@ impl SqliteStore {
     /// Inserts what is not there yet: how many events that were, and the place of the last.
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
-        let inserted = Self::insert_in(&mut tx, rows).await?;
+        let inserted = self.insert_in(&mut tx, rows).await?;
         tx.commit().await?;
         Ok(inserted)
     }
 
     /// The same, in a transaction.
     pub(super) async fn insert_in(
+        &self,
         tx: &mut Transaction<'static, Sqlite>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
@@ -156,7 +158,7 @@ impl SqliteStore {
             );
             query.push_values(chunk, |mut values, row| {
                 values
-                    .push_bind(TENANT)
+                    .push_bind(self.tenant.as_str())
                     .push_bind(&*row.user_id)
                     .push_bind(&*row.item_id)
                     .push_bind(row.kind)
@@ -183,10 +185,11 @@ impl SqliteStore {
     }
 
     pub(super) async fn load_in(
+        &self,
         tx: &mut Transaction<'static, Sqlite>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
-        Self::insert_in(tx, rows).await
+        self.insert_in(tx, rows).await
     }
 
     /// What one person did, impressions left out.
@@ -195,7 +198,7 @@ impl SqliteStore {
             "SELECT item_id, kind, value, at, sequence FROM events
              WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(user.as_str())
         .fetch_all(&self.pool)
         .await?;
@@ -210,7 +213,7 @@ impl SqliteStore {
             "SELECT user_id, item_id, kind, value, at, sequence FROM events
              WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' ORDER BY user_id",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(after)
         .fetch(&self.pool);
         while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
@@ -260,6 +263,19 @@ async fn create_file(path: &Path) -> std::io::Result<()> {
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    fn of_tenant(&self, tenant: &Tenant) -> Arc<dyn Store> {
+        let (pool, writer, vault) = (self.pool.clone(), self.writer.clone(), self.vault.of_another());
+        Arc::new(Self { pool, writer, tenant: tenant.clone(), vault })
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>> {
+        tenants(sqlx::query_scalar(TENANTS).fetch_all(&self.pool).await?)
     }
 
     async fn migrate(&self) -> Result<()> {

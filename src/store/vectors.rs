@@ -1,6 +1,6 @@
 //! Vectors of texts, by the model that made them: what a provider was asked once is not asked again.
 
-use super::shared::{TENANT, unreadable};
+use super::shared::unreadable;
 use super::{Result, StoreError, TextHash, TextVector, VectorSource};
 
 type Row = (Vec<u8>, i32, Vec<u8>);
@@ -27,7 +27,7 @@ impl VectorStore {
              WHERE tenant = $1 AND provider = $2 AND model = $3 AND revision = $4 AND (dimensions, text_hash) > ($5, $6)
              ORDER BY dimensions, text_hash LIMIT $7",
         )
-        .bind(TENANT)
+        .bind(self.tenant.as_str())
         .bind(&source.provider)
         .bind(&source.model)
         .bind(&source.revision)
@@ -50,7 +50,7 @@ impl VectorStore {
                 "INSERT INTO text_vectors (tenant, provider, model, revision, dimensions, text_hash, vector)
                  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             )
-            .bind(TENANT)
+            .bind(self.tenant.as_str())
             .bind(&source.provider)
             .bind(&source.model)
             .bind(&source.revision)

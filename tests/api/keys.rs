@@ -1,11 +1,16 @@
 //! Who may do what.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::Request;
-use jiff::Timestamp;
-use medley::serving::keys::{NewKey, Scope};
+use jiff::{SignedDuration, Timestamp};
+use medley::serving::Service;
+use medley::serving::keys::{NewKey, Scope, new_secret};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use super::app::{Answer, TestApp};
 
@@ -20,9 +25,14 @@ async fn call(app: &TestApp, authorization: Option<&str>, method: &str, path: &s
 /// Makes a key and waits until it is in force.
 async fn key(app: &TestApp, scopes: &[Scope]) -> (String, String) {
     let made = NewKey::generate("test".to_owned(), scopes, Timestamp::now(), None);
+    (made.record.id.clone(), in_force(app, made).await)
+}
+
+/// Stores a key, waits until it is in force, and gives what to send.
+async fn in_force(app: &TestApp, made: NewKey) -> String {
     app.store.create_key(&made.record).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    (made.record.id, format!("Bearer {}", made.token.expose_secret()))
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    format!("Bearer {}", made.token.expose_secret())
 }
 
 #[tokio::test]
@@ -92,9 +102,128 @@ async fn a_key_that_is_revoked_or_broken_opens_nothing() {
         call(&app, Some(broken), "POST", "/api/recommend", "{}").await.problem(401);
     }
     assert!(app.store.revoke_key(&id, Timestamp::now()).await.unwrap());
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     call(&app, Some(&token), "POST", "/api/recommend", "{}").await.problem(401);
     call(&app, None, "POST", "/api/recommend", "{}").await.problem(401);
+}
+
+#[tokio::test]
+async fn both_secrets_of_a_key_that_is_rotated_are_good_for_the_time_of_grace() {
+    let app = TestApp::start().await;
+    let (id, old) = key(&app, &[Scope::Recommend]).await;
+    let mut tokens = vec![old];
+    let mut rotate = async |grace: SignedDuration| {
+        let (hash, token) = new_secret(&id);
+        assert!(app.store.rotate_key(&id, &hash, Timestamp::now() + grace).await.unwrap());
+        tokens.push(format!("Bearer {}", token.expose_secret()));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut statuses = Vec::new();
+        for token in &tokens {
+            statuses.push(call(&app, Some(token), "POST", "/api/recommend", "{}").await.status.as_u16());
+        }
+        statuses
+    };
+    let hour = SignedDuration::from_hours(1);
+    assert_eq!(rotate(hour).await, [200, 200]);
+    assert_eq!(rotate(hour).await, [401, 200, 200], "never more than two");
+    assert_eq!(rotate(SignedDuration::ZERO).await, [401, 401, 401, 200], "without grace");
+    assert!(app.store.revoke_key(&id, Timestamp::now()).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for token in &tokens {
+        call(&app, Some(token), "POST", "/api/recommend", "{}").await.problem(401);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_has_come_to_its_end_opens_nothing() {
+    let app = TestApp::start().await;
+    for (seconds, status) in [(3_600, 200), (-1, 401)] {
+        let end = Timestamp::now() + SignedDuration::from_secs(seconds);
+        let made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), Some(end));
+        let token = in_force(&app, made).await;
+        assert_eq!(call(&app, Some(&token), "POST", "/api/recommend", "{}").await.status.as_u16(), status);
+    }
+}
+
+/// As slow as the default settings look at the store: a second.
+#[tokio::test]
+async fn every_service_refuses_a_key_within_five_seconds_of_its_revocation() {
+    let slow = [("MEDLEY_DATABASE__REFRESH_INTERVAL_MS", "1000")];
+    let app = TestApp::with(&slow).await;
+    let other = Service::start(Arc::clone(&app.config), Arc::clone(&app.store)).await.unwrap();
+    let other = medley::http::router(other).await;
+    let made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), None);
+    app.store.create_key(&made.record).await.unwrap();
+    let statuses = async || {
+        let request = || {
+            let token = format!("Bearer {}", made.token.expose_secret());
+            Request::builder().method("POST").uri("/api/recommend").header("authorization", token).body(Body::empty())
+        };
+        let theirs = other.clone().oneshot(request().unwrap()).await.unwrap().status().as_u16();
+        [app.send(request().unwrap()).await.status.as_u16(), theirs]
+    };
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(statuses().await, [200, 200]);
+    app.store.revoke_key(&made.record.id, Timestamp::now()).await.unwrap();
+    let revoked = std::time::Instant::now();
+    while statuses().await != [401, 401] {
+        assert!(revoked.elapsed() < Duration::from_secs(5), "still good: {:?}", statuses().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_makes_so_many_requests_a_minute() {
+    let app = TestApp::start().await;
+    let mut made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), None);
+    made.record.rate = Some(3);
+    let token = in_force(&app, made).await;
+    let call = async || call(&app, Some(&token), "POST", "/api/recommend", "{}").await;
+    for state in ["\"minute\";r=2;t=20", "\"minute\";r=1;t=40", "\"minute\";r=0;t=60"] {
+        let answer = call().await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+        assert_eq!([answer.header("ratelimit-policy"), answer.header("ratelimit")], ["\"minute\";q=3;w=60", state]);
+    }
+    let answer = call().await;
+    answer.problem(429);
+    assert_eq!(answer.json()["code"], "limit_reached");
+    assert!((18..=20).contains(&answer.header("retry-after").parse().unwrap()), "{}", answer.header("retry-after"));
+    assert_eq!(answer.header("ratelimit"), "\"minute\";r=0;t=60");
+    // Another key is not held up by it, and has no limits to tell of.
+    let (_, other) = key(&app, &[Scope::Recommend]).await;
+    let answer = self::call(&app, Some(&other), "POST", "/api/recommend", "{}").await;
+    assert_eq!((answer.status.as_u16(), answer.headers.get("ratelimit")), (200, None));
+}
+
+#[tokio::test]
+async fn a_quota_is_counted_by_all_services_together() {
+    let app = TestApp::start().await;
+    let other = Service::start(Arc::clone(&app.config), Arc::clone(&app.store)).await.unwrap();
+    let other = medley::http::router(other).await;
+    let mut made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), None);
+    made.record.quota = Some(10);
+    let id = made.record.id.clone();
+    let token = in_force(&app, made).await;
+    let request = || {
+        let request = Request::builder().method("POST").uri("/api/recommend").header("authorization", &token);
+        request.body(Body::empty()).unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(app.send(request()).await.status.as_u16(), 200);
+        assert_eq!(other.clone().oneshot(request()).await.unwrap().status().as_u16(), 200);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stored = app.store.keys().await.unwrap().into_iter().find(|key| key.id == id).unwrap();
+    assert_eq!(stored.used.requests, 6);
+    for remaining in (0..4).rev() {
+        let answer = app.send(request()).await;
+        assert!(answer.header("ratelimit").starts_with(&format!("\"day\";r={remaining};t=")), "{:?}", answer.headers);
+    }
+    let answer = app.send(request()).await;
+    answer.problem(429);
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() <= 86_400);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(other.oneshot(request()).await.unwrap().status().as_u16(), 429);
 }
 
 #[tokio::test]

@@ -11,5 +11,6 @@ mod large_model;
 mod limits;
 mod recommend;
 mod routes;
+mod tenants;
 mod users;
 mod words;

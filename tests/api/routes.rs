@@ -59,6 +59,43 @@ async fn a_training_is_a_job() {
 }
 
 #[tokio::test]
+async fn what_admins_do_is_recorded_before_it_is_done_and_names_nobody() {
+    let app = TestApp::start().await;
+    let request = |method: &str, path: &str, body: &str| {
+        let request = Request::builder().method(method).uri(path).header("x-request-id", "caller-7");
+        request.body(Body::from(body.to_owned())).unwrap()
+    };
+    for (method, path, body, status) in [
+        ("DELETE", "/api/items/movie-01", "", 204),
+        ("POST", "/api/models/none/activate", "", 404),
+        ("DELETE", "/api/users/ann%20b", "", 200),
+        ("GET", "/api/users/ann/export", "", 200),
+        ("POST", "/api/users/ann/merge", r#"{"from": "visitor"}"#, 200),
+        ("GET", "/api/users/ann/events", "", 200),
+        ("PATCH", "/api/items/movie-02", "{}", 200),
+    ] {
+        app.send(request(method, path, body)).await.expect(status);
+    }
+    app.send(request("DELETE", "/api/users/%00", "")).await.problem(422);
+    let acts = app.store.acts(None, 100).await.unwrap();
+    let seen: Vec<_> = acts.iter().rev().map(|act| (act.act.as_str(), act.subject.as_str())).collect();
+    assert_eq!(
+        seen,
+        [
+            ("item.delete", "movie-01"),
+            ("model.activate", "none"),
+            ("user.erase", ""),
+            ("user.export", ""),
+            ("user.merge", "")
+        ]
+    );
+    assert!(acts.iter().all(|act| act.actor == "anyone" && act.request_id.as_deref() == Some("caller-7")), "{acts:?}");
+    // What cannot be recorded is not done.
+    app.store.close().await;
+    app.send(request("POST", "/api/models/train", "")).await.problem(503);
+}
+
+#[tokio::test]
 async fn it_says_how_it_is() {
     let app = TestApp::start().await;
     assert_eq!(app.get("/livez").await.expect(200)["status"], "alive");

@@ -2,6 +2,7 @@
 
 use medley::domain::{Event, EventId, InteractionKind, RecommendationId};
 use medley::store::{self, Store, StoreError};
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 
 use crate::database::{Database, at, event, item_id, master_key, user};
@@ -191,6 +192,86 @@ async fn nothing_is_left_of_a_thousand_people_who_were_erased() {
     }
     for (pseudonym, sealed) in events.iter().step_by(97) {
         assert_eq!(occurs(sealed.as_bytes()), left.contains(pseudonym), "an event of {pseudonym}");
+    }
+    store.close().await;
+}
+
+/// All files of a database that its server can be asked for: tables, indices, catalogues, and the log of writes.
+async fn files_of_postgres(raw: &PgPool) -> Vec<(String, Vec<u8>)> {
+    // What is written stands in the files, and a log of writes that is no longer needed is deleted and not written over one day.
+    for statement in [
+        "ALTER SYSTEM SET wal_recycle = off",
+        "SELECT pg_reload_conf()",
+        "CHECKPOINT",
+        "SELECT pg_switch_wal()",
+        "CHECKPOINT",
+    ] {
+        sqlx::query(statement).execute(raw).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let relations = "SELECT pg_relation_filepath(oid) FROM pg_class WHERE relkind IN ('r', 'i', 't', 'm', 'S')
+        AND NOT relisshared AND pg_relation_filepath(oid) IS NOT NULL";
+    let mut paths: Vec<String> = sqlx::query_scalar(relations).fetch_all(raw).await.unwrap();
+    let logs: Vec<String> =
+        sqlx::query_scalar("SELECT 'pg_wal/' || name FROM pg_ls_waldir()").fetch_all(raw).await.unwrap();
+    assert!(paths.len() > 20 && !logs.is_empty(), "{paths:?} {logs:?}");
+    paths.extend(logs);
+    let mut files = Vec::new();
+    for path in paths {
+        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT pg_read_binary_file($1, 0, 1000000000, true)")
+            .bind(&path)
+            .fetch_one(raw)
+            .await
+            .unwrap();
+        // Another test's log of writes may be gone by now.
+        files.push((path, bytes.unwrap_or_default()));
+    }
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_thousand_people_who_were_erased_on_postgres() {
+    const ERASED: usize = 1_000;
+    let database = Database::postgres().await.encrypted(1);
+    let store = database.store().await;
+    let events: Vec<Event> = (0..20_000_usize)
+        .map(|n| event(None, &format!("canary-person-{}", n % (2 * ERASED)), &format!("canary-item-{n}"), 1))
+        .collect();
+    store.append_events(&events).await.unwrap();
+    let raw = PgPool::connect(&database.options().url).await.unwrap();
+    let people: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("SELECT user_id, sealed FROM people").fetch_all(&raw).await.unwrap();
+    let sealed: Vec<(String, String)> =
+        sqlx::query_as("SELECT user_id, item_id FROM events").fetch_all(&raw).await.unwrap();
+    // The planner's statistics keep samples.
+    sqlx::query("ANALYZE events, people").execute(&raw).await.unwrap();
+    for number in 0..ERASED {
+        assert_eq!(store.erase_user(&user(&format!("canary-person-{number}"))).await.unwrap().events, 10);
+    }
+    let left: Vec<String> = sqlx::query_scalar("SELECT user_id FROM people").fetch_all(&raw).await.unwrap();
+    let left: std::collections::BTreeSet<String> = left.into_iter().collect();
+    assert_eq!(left.len(), ERASED);
+    store.compact().await.unwrap();
+    let files = files_of_postgres(&raw).await;
+    raw.close().await;
+    let (logs, tables): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| path.starts_with("pg_wal"));
+    let holds = |files: &[&(String, Vec<u8>)], what: &[u8]| {
+        files.iter().any(|(_, file)| memchr::memmem::find(file, what).is_some())
+    };
+    assert!(!holds(&tables, b"canary") && !holds(&logs, b"canary"), "an id in clear");
+    let mut found = 0;
+    for (pseudonym, key) in &people {
+        let stays = left.contains(pseudonym);
+        assert_eq!((holds(&tables, pseudonym.as_bytes()), holds(&tables, key)), (stays, stays), "{pseudonym}");
+        found += usize::from(stays);
+        assert!(
+            stays || !(holds(&logs, pseudonym.as_bytes()) || holds(&logs, key)),
+            "{pseudonym} in the log of writes"
+        );
+    }
+    assert_eq!(found, ERASED, "the search finds what there is to find");
+    for (pseudonym, text) in sealed.iter().step_by(37) {
+        assert_eq!(holds(&tables, text.as_bytes()), left.contains(pseudonym), "an event of {pseudonym}");
     }
     store.close().await;
 }

@@ -1,6 +1,6 @@
 //! A Postgres database for one test: `let database = postgres::database().await;`, then `database.url`.
 //!
-//! `MEDLEY_TEST_POSTGRES_URL` names a server to use (a role that may create databases). Without it, a private cluster
+//! `MEDLEY_TEST_POSTGRES_URL` names a server to use (as a superuser, who may create databases and read the server's files). Without it, a private cluster
 //! is made once for each test process, from the Postgres programs of this machine: on 127.0.0.1 at a free port, in a
 //! temporary folder, gone with the process however that ends. Where there is neither, the test fails and says so.
 

@@ -191,6 +191,35 @@ pub async fn import(store: &dyn Store, arguments: &ImportArgs, rules: &Rules) ->
     }
 }
 
+/// Reads a file and judges its rows as [`import`] does, and stores nothing.
+///
+/// # Errors
+/// The file cannot be read or its format not be told.
+pub fn judge(arguments: &ImportArgs, rules: &Rules) -> Result<Summary> {
+    let detected = detect::look(&arguments.file, arguments.what, arguments.format)?;
+    let ids = Ids::new(arguments.prefix.as_deref().unwrap_or_default());
+    let source = Source { path: arguments.file.clone(), detected };
+    match arguments.what {
+        What::Items => {
+            let mut parse = item_parser(&source, ids, rules)?;
+            judged(&source, move |row| Ok(Some(check::item(parse(row)?)?)))
+        }
+        What::Events => {
+            let (mut parse, default_at) = event_parser(&source, ids, rules);
+            let mut namer = Namer::new(source.detected.format, default_at);
+            let now = rules.now;
+            judged(&source, move |row| namer.name(check::event(parse(row)?, now)?).map(Some))
+        }
+    }
+}
+
+fn judged<T>(source: &Source, parse: impl FnMut(&Row<'_>) -> Result<Option<T>, String>) -> Result<Summary> {
+    // As one batch.
+    let (sender, mut batches) = mpsc::channel(1);
+    read(source, usize::MAX, parse, &sender)?;
+    Ok(batches.try_recv()?.summary)
+}
+
 type Parser<T> = Box<dyn FnMut(&Row<'_>) -> Result<T, String> + Send>;
 
 fn item_parser(source: &Source, ids: Ids, rules: &Rules) -> Result<Parser<Item>> {
