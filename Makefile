@@ -25,7 +25,6 @@ fmt:
 
 clippy:
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --features candle --lib --bench encoder -- -D warnings
 
 # Licences, banned crates, sources.
 deny: tools
