@@ -162,7 +162,7 @@ async fn texts_are_sent_once_for_each_model_and_revision() {
     let (_, seen) = place.train(Fault::None, 5, &[]).await;
     assert_eq!(seen, ["Another. Somebody. Drama. quiet. It is about 3."]);
 
-    for more in [("MODEL", "another"), ("REVISION", "2")] {
+    for more in [("MODEL", "another"), ("REVISION", "second")] {
         let (said, seen) = place.train(Fault::None, 4, &[more]).await;
         assert_eq!((&said["dimensions"], seen.len()), (&json!(4), ITEMS), "{more:?}: {said}");
     }
