@@ -50,6 +50,7 @@ pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<()> {
     let mut settings = http::training_settings(config, store.tenant());
     // Synthetic listeners have little to teach, and somebody waits for the first answer.
     (settings.validation_rounds, settings.blend_samples) = (1, 2);
+    settings.embedder = None;
     if let Err(error) = training::train(Arc::clone(store), settings, Timestamp::now(), log_progress()).await {
         tracing::warn!(%error, "no model could be trained on the demo catalogue");
     }
