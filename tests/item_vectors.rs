@@ -162,7 +162,11 @@ async fn texts_are_sent_once_for_each_model_and_revision() {
     let (_, seen) = place.train(Fault::None, 5, &[]).await;
     assert_eq!(seen, ["Another. Somebody. Drama. quiet. It is about 3."]);
 
-    for more in [("MODEL", "another"), ("REVISION", "second")] {
+    // What a model wants before a text is part of what it reads.
+    let (said, seen) = place.train(Fault::None, 5, &[("PASSAGE_PREFIX", "passage: ")]).await;
+    assert!(seen.len() == ITEMS && seen[0].starts_with("passage: "), "{said}");
+
+    for more in [("MODEL", "another"), ("REVISION", "2")] {
         let (said, seen) = place.train(Fault::None, 4, &[more]).await;
         assert_eq!((&said["dimensions"], seen.len()), (&json!(4), ITEMS), "{more:?}: {said}");
     }

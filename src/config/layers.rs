@@ -84,7 +84,8 @@ fn parse_variable(default: Option<&Value>, text: &str) -> Value {
 /// A variable of a provider, which has no default to tell its type.
 fn provider_variable(key: &str, text: &str) -> Value {
     let is_text =
-        ["kind", "base_url", "path", "query_prefix", "passage_prefix", "model", "api_key", "scoring"].contains(&key);
+        ["kind", "base_url", "path", "query_prefix", "passage_prefix", "model", "revision", "api_key", "scoring"]
+            .contains(&key);
     let number = || text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float)).ok();
     let boolean = || text.parse().map(Value::Boolean).ok();
     (!is_text).then(|| number().or_else(boolean)).flatten().unwrap_or_else(|| Value::String(text.to_owned()))

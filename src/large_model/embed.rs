@@ -9,7 +9,6 @@ use crate::engine::text_vectors;
 
 use super::embeddings::Source;
 use super::provider::{Backend, Protocol, Provider, Providers};
-use super::settings::ProviderSettings;
 use super::{LargeModelSettings, ProviderError};
 
 /// One request of a training may take so long, all tries together.
@@ -44,11 +43,6 @@ impl Embedder {
     }
 }
 
-/// The texts as the model wants what is to be found.
-fn passages(settings: &ProviderSettings, texts: &[String]) -> Vec<String> {
-    texts.iter().map(|text| format!("{}{text}", settings.passage_prefix)).collect()
-}
-
 impl Provider {
     /// Whether a vector costs less to make than to keep.
     #[must_use]
@@ -78,6 +72,17 @@ impl Provider {
         }
     }
 
+    /// A text as the model wants what is to be found, which is what is to be kept by.
+    #[must_use]
+    pub fn passage(&self, text: &str) -> String {
+        match &self.backend {
+            Backend::Embedded => text.to_owned(),
+            #[cfg(feature = "candle")]
+            Backend::Encoder(parts) => format!("{}{text}", parts.2.passage_prefix),
+            Backend::Remote(client, _) => format!("{}{text}", client.settings.passage_prefix),
+        }
+    }
+
     /// A unit vector for each text, all of one length, finite; `None` for a text without a word that it knows.
     ///
     /// # Errors
@@ -92,15 +97,13 @@ impl Provider {
                 made.await.map_err(|error| ProviderError::Unusable(error.to_string()))
             }
             Backend::Remote(client, Protocol::Embeddings(embeddings)) => {
-                let texts = passages(&client.settings, texts);
-                let vectors = embeddings.fetched(Source::Remote(client), &texts, Instant::now() + PATIENCE).await?;
+                let vectors = embeddings.fetched(Source::Remote(client), texts, Instant::now() + PATIENCE).await?;
                 Ok(vectors.into_iter().map(|vector| Some(vector.to_vec())).collect())
             }
             #[cfg(feature = "candle")]
             Backend::Encoder(parts) => {
-                let (encoder, embeddings, settings) = &**parts;
-                let texts = passages(settings, texts);
-                let vectors = embeddings.fetched(Source::Local(encoder), &texts, Instant::now() + PATIENCE).await?;
+                let (encoder, embeddings, _) = &**parts;
+                let vectors = embeddings.fetched(Source::Local(encoder), texts, Instant::now() + PATIENCE).await?;
                 Ok(vectors.into_iter().map(|vector| Some(vector.to_vec())).collect())
             }
             Backend::Remote(..) => Err(ProviderError::Unusable("it gives no vectors".into())),

@@ -55,8 +55,7 @@ pub(super) async fn vectors(
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> (Option<ItemVectors>, VectorReport) {
     let mut report = VectorReport::default();
-    let texts: Vec<String> = items.iter().map(text_of).collect();
-    let outcome = all(store, embedder, &texts, &mut report, progress).await;
+    let outcome = all(store, embedder, items, &mut report, progress).await;
     let vectors = outcome.map(|rows| {
         let dimensions = rows.iter().flatten().map(Vec::len).next().unwrap_or(0);
         ItemVectors::new(dimensions, &rows)
@@ -77,18 +76,19 @@ pub(super) async fn vectors(
 async fn all(
     store: &dyn Store,
     embedder: &Embedder,
-    texts: &[String],
+    items: &[Item],
     report: &mut VectorReport,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> Result<Vec<Option<Vec<f32>>>, VectorError> {
     let provider = embedder.provider()?;
     (report.provider, report.model) = (provider.name.clone(), provider.model.clone());
     provider.revision().clone_into(&mut report.revision);
+    let texts: Vec<String> = items.iter().map(|item| provider.passage(&text_of(item))).collect();
     let by_hash: HashMap<TextHash, &String> =
         texts.iter().filter(|text| !text.is_empty()).map(|text| (hash(text), text)).collect();
     report.texts = by_hash.len();
     if provider.is_in_process() {
-        return Ok(provider.embed(texts).await?);
+        return Ok(provider.embed(&texts).await?);
     }
     let source = VectorSource {
         provider: report.provider.clone(),
