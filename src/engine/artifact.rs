@@ -1,8 +1,8 @@
 //! A trained model on disk: `manifest.json` and `model.safetensors` in a folder named by the version.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ use super::scorers::popularity::Popularity;
 use super::scorers::term_factors::TermFactors;
 use super::scorers::{ITEM_TO_ITEM, Profile};
 use super::view::View;
+
+mod publish;
 
 /// The layout that this version writes and reads.
 pub const FORMAT: u32 = 3;
@@ -69,6 +71,16 @@ pub struct Manifest {
     pub bytes: u64,
 }
 
+impl Manifest {
+    /// Reads that of an artifact; whether the rest of it is whole, [`Model::open`] tells.
+    ///
+    /// # Errors
+    /// [`ArtifactError`]: it cannot be read.
+    pub fn read(dir: &Path) -> Result<Self, ArtifactError> {
+        serde_json::from_slice(&fs::read(dir.join(MANIFEST))?).map_err(|error| broken(format!("{MANIFEST}: {error}")))
+    }
+}
+
 /// A trained model: scorers and the weights that blend them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
@@ -83,45 +95,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Writes the artifact as folder `models_dir/version`, complete or not at all: into a temporary folder, synced, then renamed.
-    /// Gives the manifest as written.
-    ///
-    /// # Errors
-    /// [`ArtifactError::Io`]; also when that version exists.
-    pub fn publish(&self, models_dir: &Path) -> Result<Manifest, ArtifactError> {
-        let tensors = self.tensors()?;
-        let manifest =
-            Manifest { checksum: hex(&Sha256::digest(&tensors)), bytes: tensors.len() as u64, ..self.manifest.clone() };
-        let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
-        fs::create_dir_all(models_dir)?;
-        let target = models_dir.join(&manifest.version);
-        let draft = models_dir.join(format!(".{}-{}", manifest.version, std::process::id()));
-        if draft.exists() {
-            fs::remove_dir_all(&draft)?;
-        }
-        fs::create_dir(&draft)?;
-        for (name, bytes) in [(TENSORS, &tensors), (MANIFEST, &text)] {
-            let mut file = File::create_new(draft.join(name))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-        }
-        File::open(&draft)?.sync_all()?;
-        if target.exists() {
-            fs::remove_dir_all(&draft)?;
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is an artifact of that version").into());
-        }
-        fs::rename(&draft, &target)?;
-        File::open(models_dir)?.sync_all()?;
-        Ok(manifest)
-    }
-
     /// Opens an artifact and checks all of it: format, checksum, shapes, bounds, finite numbers.
     ///
     /// # Errors
     /// [`ArtifactError::Broken`] says what is wrong.
     pub fn open(dir: &Path) -> Result<Self, ArtifactError> {
-        let manifest: Manifest = serde_json::from_slice(&fs::read(dir.join(MANIFEST))?)
-            .map_err(|error| broken(format!("{MANIFEST}: {error}")))?;
+        let manifest = Manifest::read(dir)?;
         if manifest.format != FORMAT {
             return Err(broken(format!("format {} is not {FORMAT}, which this version reads", manifest.format)));
         }
