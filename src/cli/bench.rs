@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use super::Context;
 use super::health::reachable;
 
+mod open_loop;
+
 /// Before each measurement, so that caches and connections are warm.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The number of the first body that is measured; those below it are for the warm-up.
@@ -41,6 +43,9 @@ pub struct BenchArgs {
     /// Ask for these people as well, in turn.
     #[arg(long = "user", value_name = "ID", value_delimiter = ',')]
     users: Vec<String>,
+    /// Send so many requests a second instead, of the last kind alone, whether earlier ones are answered or not: what is shed is counted apart.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
     /// The API key, where there are keys.
     #[arg(long, value_name = "SECRET", env = "MEDLEY_BENCH_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -73,8 +78,14 @@ pub async fn run(context: &Context, arguments: &BenchArgs) -> Result<()> {
     connect(address).await.with_context(|| format!("nobody listens on {address}"))?;
     let target = Arc::new(Target { address, key: arguments.key.clone() });
     let time = Duration::from_secs(arguments.seconds.into());
+    let mut kinds = kinds(&arguments.users);
+    if let Some(rate) = arguments.rate {
+        let kind = Arc::new(kinds.pop().context("there is no kind of request")?);
+        let outcome = open_loop::run(&target, &kind, arguments.connections, rate, time).await;
+        return if context.json { super::print_json(&outcome) } else { super::print(&outcome.line()) };
+    }
     let mut rows = Vec::new();
-    for kind in kinds(&arguments.users) {
+    for kind in kinds {
         let kind = Arc::new(kind);
         load(&target, &kind, arguments.connections, WARM_UP, 0).await;
         let (latencies, failed, took) = load(&target, &kind, arguments.connections, time, AFTER_WARM_UP).await;
@@ -177,8 +188,9 @@ async fn load(
                     if sent.duration_since(start) >= time {
                         break;
                     }
-                    let asked = ask(&target, &mut connection, (kind.body)(next), kind.status);
-                    if matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(true))) {
+                    let asked = ask(&target, &mut connection, (kind.body)(next));
+                    let answer = tokio::time::timeout(PATIENCE, asked).await;
+                    if matches!(answer, Ok(Ok((status, _))) if status == kind.status) {
                         latencies.push(sent.elapsed());
                     } else {
                         failed += 1;
@@ -200,13 +212,8 @@ async fn load(
     (latencies, failed, start.elapsed())
 }
 
-/// Sends one request and reads the whole answer: whether it has the status that is wanted.
-async fn ask(
-    target: &Target,
-    connection: &mut Option<SendRequest<Body>>,
-    body: Bytes,
-    status: StatusCode,
-) -> Result<bool> {
+/// Sends one request and reads the whole answer: its status, and whether it says when to try again.
+async fn ask(target: &Target, connection: &mut Option<SendRequest<Body>>, body: Bytes) -> Result<(StatusCode, bool)> {
     let sender = match connection {
         Some(sender) => sender,
         None => connection.insert(connect(target.address).await?),
@@ -217,17 +224,20 @@ async fn ask(
         request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
     }
     let answer = sender.send_request(request.body(Body::from(body))?).await?;
-    let found = answer.status();
+    let found = (answer.status(), answer.headers().contains_key(header::RETRY_AFTER));
     answer.into_body().collect().await?;
-    Ok(found == status)
+    Ok(found)
+}
+
+/// The latency that this share of all sorted ones does not exceed, in milliseconds.
+fn percentile(sorted: &[Duration], share: f64) -> f64 {
+    let place = ((sorted.len() as f64 * share).ceil() as usize).max(1) - 1;
+    sorted.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
 }
 
 fn row(request: &'static str, mut latencies: Vec<Duration>, failed: usize, took: Duration) -> Row {
     latencies.sort_unstable();
-    let at = |share: f64| {
-        let place = ((latencies.len() as f64 * share).ceil() as usize).max(1) - 1;
-        latencies.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
-    };
+    let at = |share| percentile(&latencies, share);
     Row {
         request,
         requests_per_second: latencies.len() as f64 / took.as_secs_f64(),
