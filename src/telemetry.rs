@@ -10,7 +10,8 @@ use crate::config::{Log, LogFormat};
 pub fn start(log: &Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     // A line that cannot be written, as on a full disk, is lost. To complain of it on stderr would fail as well, and end the request that is logged.
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let json = match log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,

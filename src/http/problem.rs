@@ -61,6 +61,8 @@ pub enum ApiError {
     Timeout,
     /// The store does not answer.
     Unavailable,
+    /// The store has no room for what was to be written.
+    Full,
     /// A bug, or a store that refuses: the log knows more.
     Internal,
 }
@@ -120,6 +122,7 @@ impl ApiError {
             Self::LimitReached { seconds, .. } => (StatusCode::TOO_MANY_REQUESTS, "limit_reached", Some(*seconds)),
             Self::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout", Some(5)),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", Some(1)),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "storage_full", Some(10)),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
         }
     }
@@ -147,6 +150,9 @@ impl ApiError {
             }
             Self::Timeout => "It took longer than a request may.".to_owned(),
             Self::Unavailable => "The store does not answer; what was sent may be sent again.".to_owned(),
+            Self::Full => {
+                "Nothing was written: the store has no room left. Reading and recommendations go on.".to_owned()
+            }
             Self::Internal => {
                 "Something is wrong with the service; its log knows more under this request id.".to_owned()
             }
@@ -163,6 +169,10 @@ impl From<ServiceError> for ApiError {
             ServiceError::Store(StoreError::Unavailable(reason)) => {
                 tracing::warn!(%reason, "the store does not answer");
                 Self::Unavailable
+            }
+            ServiceError::Store(StoreError::Full) => {
+                tracing::error!("the store has no room left: writes are refused until it has");
+                Self::Full
             }
             ServiceError::Store(StoreError::Failed(reason)) => {
                 tracing::error!(%reason, "the store refused");

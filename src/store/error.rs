@@ -40,19 +40,27 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
     {
         return from_sqlite(code);
     }
-    // https://www.postgresql.org/docs/current/errcodes-appendix.html: lost connections; transactions that lost a race;
-    // no resources left; a server that shuts down, starts, or was asked to cancel; a stand-by; its file system.
+    let meaning = from_postgres(&code);
+    if matches!(meaning, StoreError::Failed(_)) {
+        tracing::error!(%error, %code, "Postgres refused");
+    }
+    meaning
+}
+
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn from_postgres(code: &str) -> StoreError {
+    // Lost connections; transactions that lost a race; no resources left; a server that shuts down, starts, or was asked to cancel; a stand-by; its
+    // file system.
     let passing = ["08", "40", "53", "55P03", "57", "25006", "58"];
-    match &*code {
+    match code {
         "28P01" | "28000" => StoreError::Failed("the name or password was not accepted".to_owned()),
         "3D000" => StoreError::Failed("there is no database of this name".to_owned()),
+        // disk_full
+        "53100" => StoreError::Full,
         code if passing.iter().any(|class| code.starts_with(class)) => {
             StoreError::Unavailable(format!("Postgres error {code}"))
         }
-        code => {
-            tracing::error!(%error, code, "Postgres refused");
-            StoreError::Failed(format!("Postgres error {code}"))
-        }
+        code => StoreError::Failed(format!("Postgres error {code}")),
     }
 }
 
@@ -61,7 +69,7 @@ fn from_sqlite(code: i32) -> StoreError {
     match code & 0xff {
         5 | 6 => StoreError::Unavailable("another process is writing (SQLite)".to_owned()),
         10 => StoreError::Unavailable("the disk could not be read or written (SQLite)".to_owned()),
-        13 => StoreError::Unavailable("the disk is full (SQLite)".to_owned()),
+        13 => StoreError::Full,
         14 => StoreError::Unavailable("the file cannot be opened (SQLite)".to_owned()),
         8 => StoreError::Failed("the file is read-only (SQLite)".to_owned()),
         11 | 26 => StoreError::Failed("the file is damaged, or no database (SQLite)".to_owned()),
@@ -111,7 +119,16 @@ mod tests {
         assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Unavailable(_)));
         assert!(matches!(from_sqlite(5 | (1 << 8)), StoreError::Unavailable(_)), "SQLITE_BUSY_RECOVERY");
         assert!(matches!(from_sqlite(1), StoreError::Failed(_)));
+        assert!(matches!(from_postgres("53300"), StoreError::Unavailable(_)), "too many connections");
+        assert!(matches!(from_postgres("42P01"), StoreError::Failed(_)), "no such table");
         let configuration = sqlx::Error::Configuration("postgres://u:secret@h".into());
         assert!(!StoreError::from(configuration).to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        assert!(matches!(from_sqlite(13), StoreError::Full));
+        assert!(matches!(from_postgres("53100"), StoreError::Full));
+        assert!(matches!(from_postgres("53200"), StoreError::Unavailable(_)), "out of memory");
     }
 }

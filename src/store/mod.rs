@@ -39,6 +39,9 @@ pub enum StoreError {
     /// Cannot be reached, or has no connection free in time: try again later.
     #[error("the database does not answer: {0}")]
     Unavailable(String),
+    /// There is no room for what was to be written. What was there can be read; it passes when there is room again.
+    #[error("the database has no room left")]
+    Full,
     /// Somebody else got there first: a job is already running.
     #[error("{0}")]
     Conflict(String),
@@ -52,7 +55,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// How to open a store. The URL may hold a password: `Debug` leaves it out.
 #[derive(Clone)]
 pub struct Options {
-    /// `postgres://…` or `sqlite://path`.
+    /// `postgres://…` or `sqlite://path`; `?max_size_mib=N` behind the latter is a limit on the size of the file.
     pub url: String,
     pub max_connections: u32,
     /// How long one caller waits for a free connection.

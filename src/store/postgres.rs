@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
@@ -20,7 +20,13 @@ use crate::domain::{Tenant, UserId};
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a migration waits for its connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection may take to say that it is still good, before it is handed out and when it comes back: there it may be at work on a query that nobody
+/// waits for any more.
+const TEST_TIMEOUT: Duration = Duration::from_millis(100);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the end waits for queries under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was used this recently is not tested again: the test costs as much as the query.
 const FRESH: Duration = Duration::from_secs(1);
 /// `MEDL`: keeps our advisory locks apart from those of others in the same database.
@@ -51,6 +57,29 @@ impl FromRow<'_, PgRow> for ByUser {
     }
 }
 
+/// When a connection was last found dead. One whose other end has gone without a word looks well for as long as TCP hopes, a quarter of an hour; and
+/// where one has gone, those that have been idle since before then have gone too.
+#[derive(Default)]
+struct FoundDead(Mutex<Option<Instant>>);
+
+impl FoundDead {
+    fn at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_suspicious(&self, idle_for: Duration) -> bool {
+        self.at().is_some_and(|at| at.elapsed() < idle_for)
+    }
+
+    async fn test(&self, connection: &mut PgConnection, patience: Duration) -> sqlx::Result<()> {
+        let tested = tokio::time::timeout(patience, connection.ping()).await;
+        tested.unwrap_or_else(|_| {
+            *self.at() = Some(Instant::now());
+            Err(sqlx::Error::PoolTimedOut)
+        })
+    }
+}
+
 impl PostgresStore {
     /// Prepares a pool that connects when it is asked.
     ///
@@ -58,17 +87,27 @@ impl PostgresStore {
     /// [`StoreError::Failed`] when the URL is not valid.
     pub fn open(options: &Options) -> Result<Self> {
         let connect = PgConnectOptions::from_str(&options.url)?.application_name("medley");
+        let found_dead = Arc::new(FoundDead::default());
+        let (taking, returning) = (Arc::clone(&found_dead), found_dead);
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let found_dead = Arc::clone(&taking);
                 Box::pin(async move {
+                    if found_dead.is_suspicious(meta.idle_for) {
+                        return Ok(false);
+                    }
                     if meta.idle_for > FRESH {
-                        connection.ping().await?;
+                        found_dead.test(connection, TEST_TIMEOUT).await?;
                     }
                     Ok(true)
                 })
+            })
+            .after_release(move |connection, _| {
+                let found_dead = Arc::clone(&returning);
+                Box::pin(async move { found_dead.test(connection, RELEASE_TIMEOUT).await.map(|()| true) })
             })
             .connect_lazy_with(connect);
         Ok(Self { pool, tenant: Tenant::default(), vault: Vault::new(options.master_key.clone()) })
@@ -352,6 +391,9 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        // What hangs would keep the process from ending.
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
+            tracing::warn!("some connections to the database were not given back");
+        }
     }
 }

@@ -27,6 +27,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a start waits for the start of another process, which may be migrating a large database.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// Pages of SQLite's usual size, 4 KiB.
+const PAGES_PER_MIB: u32 = 256;
 /// Events in one statement: nine values each, under SQLite's limit of 32,766.
 const CHUNK: usize = 500;
 
@@ -45,7 +47,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Failed`] for an URL that names no file, [`StoreError::Unavailable`] when it cannot be opened.
     pub async fn open(options: &Options) -> Result<Self> {
-        let connect = SqliteConnectOptions::from_str(&options.url)?
+        let (url, max_size_mib) = max_size(&options.url)?;
+        let connect = SqliteConnectOptions::from_str(&url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
@@ -70,6 +73,10 @@ impl SqliteStore {
             .pragma("journal_size_limit", "67108864")
             // What is deleted is overwritten: an erased person is not left in the free places of the file.
             .pragma("secure_delete", "on");
+        let writing = match max_size_mib {
+            Some(mib) => writing.pragma("max_page_count", (mib * PAGES_PER_MIB).to_string()),
+            None => writing,
+        };
         let started = Instant::now();
         let writer = loop {
             // Only the very first connection turns the file to WAL; SQLite does not wait for others while it does.
@@ -90,7 +97,17 @@ impl SqliteStore {
     /// A writing transaction. IMMEDIATE: it waits for its turn here, and not at its first write, where SQLite would
     /// refuse if somebody else had written meanwhile.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with("BEGIN IMMEDIATE").await {
+            // On a full disk SQLite ends a transaction by itself. The driver then cannot end it, believes that it goes on, and would refuse all others on this
+            // connection, which is the only one that writes: it is replaced.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                if let Err(error) = self.writer.acquire().await?.close().await {
+                    tracing::debug!(%error, "a connection was not closed in order");
+                }
+                Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Nothing to do: there is one writing transaction at a time.
@@ -244,6 +261,20 @@ impl SqliteStore {
 
 fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
     Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
+}
+
+/// The URL without the limit on the size of the file that may stand behind it, in MiB, and that limit. SQLite refuses to grow beyond it as it would on a disk that is
+/// full, so that the disk never is.
+fn max_size(url: &str) -> Result<(String, Option<u32>)> {
+    let Some((path, parameters)) = url.split_once('?') else { return Ok((url.to_owned(), None)) };
+    let (ours, theirs): (Vec<&str>, Vec<&str>) =
+        parameters.split('&').partition(|parameter| parameter.starts_with("max_size_mib="));
+    let url = if theirs.is_empty() { path.to_owned() } else { format!("{path}?{}", theirs.join("&")) };
+    let Some(given) = ours.last() else { return Ok((url, None)) };
+    let number = given.split_once('=').and_then(|(_, number)| number.parse().ok());
+    let mib = number.filter(|mib| (1..=1 << 23).contains(mib));
+    let mib = mib.ok_or_else(|| StoreError::Failed("max_size_mib of its URL is not 1 to 8388608".to_owned()))?;
+    Ok((url, Some(mib)))
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
