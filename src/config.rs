@@ -1,7 +1,7 @@
 //! Settings: the embedded default, a file, environment variables and flags, laid over one another into one checked [`Config`].
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -14,9 +14,11 @@ use crate::large_model::LargeModelSettings;
 
 mod encryption;
 mod layers;
+mod server;
 
 pub use encryption::{Encryption, KeySource};
 pub use layers::environment;
+pub use server::Server;
 
 /// The documented default configuration.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -50,21 +52,6 @@ pub struct Config {
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Server {
-    pub address: SocketAddr,
-    pub data_dir: PathBuf,
-    pub max_body_bytes: usize,
-    pub max_concurrency: usize,
-    request_timeout_ms: u64,
-    header_timeout_ms: u64,
-    drain_timeout_ms: u64,
-    tls_certificate: PathBuf,
-    tls_key: PathBuf,
-    pub behind_proxy: bool,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct Log {
     pub level: String,
     pub format: LogFormat,
@@ -86,6 +73,7 @@ pub struct Database {
     pub max_connections: u32,
     acquire_timeout_ms: u64,
     history_timeout_ms: u64,
+    timeout_ms: u64,
     refresh_interval_ms: u64,
 }
 
@@ -175,13 +163,8 @@ impl Config {
                 "recommend.rerank: none, llm or the name of a provider",
             ),
             (self.recommend.kept_answers_mib <= 65_536, "recommend.kept_answers_mib: 0 to 65536"),
-            (
-                self.server.tls_certificate.as_os_str().is_empty() == self.server.tls_key.as_os_str().is_empty(),
-                "server: tls_certificate and tls_key go together",
-            ),
             (self.encryption.is_clear(), "encryption: one of master_key, master_key_file and master_key_command"),
             (self.database.max_connections > 0, "database.max_connections: at least 1"),
-            (self.server.max_concurrency > 0, "server.max_concurrency: at least 1"),
             ((0.0..1.0).contains(&self.engine.ease_dropout), "engine.ease_dropout: 0 to below 1"),
             ((0.0..0.9).contains(&self.training.validation_share), "training.validation_share: 0 to 0.9"),
             ((1..=10).contains(&self.training.validation_rounds), "training.validation_rounds: 1 to 10"),
@@ -192,7 +175,7 @@ impl Config {
                 "auth.admin_key: at least 32 characters",
             ),
         ];
-        for (holds, message) in rules {
+        for (holds, message) in rules.into_iter().chain(self.server.rules()) {
             if !holds {
                 return Err(invalid("settings", message));
             }
@@ -226,6 +209,18 @@ impl Config {
         } else {
             folder.join("tenants").join(tenant.as_str()).join("models")
         }
+    }
+
+    /// Where a tenant's catalogue lies for a start without the database: beside the models.
+    #[must_use]
+    pub fn snapshot(&self, tenant: &Tenant) -> PathBuf {
+        self.models_dir(tenant).with_file_name("catalogue.ndjson")
+    }
+
+    /// Where the hashes of the API keys lie for a start without the database.
+    #[must_use]
+    pub fn kept_keys(&self) -> PathBuf {
+        self.server.data_dir.join("keys.json")
     }
 
     /// What is in force, as TOML, secrets hidden.
@@ -284,27 +279,6 @@ pub const RESERVED: [&str; 19] = [
     "timing_ms",
 ];
 
-impl Server {
-    /// The files of the certificate and of its key, where HTTPS is wanted.
-    #[must_use]
-    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
-        (!self.tls_certificate.as_os_str().is_empty()).then_some((&self.tls_certificate, &self.tls_key))
-    }
-
-    #[must_use]
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_millis(self.request_timeout_ms)
-    }
-    #[must_use]
-    pub fn header_timeout(&self) -> Duration {
-        Duration::from_millis(self.header_timeout_ms)
-    }
-    #[must_use]
-    pub fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.drain_timeout_ms)
-    }
-}
-
 impl Database {
     #[must_use]
     pub fn acquire_timeout(&self) -> Duration {
@@ -313,6 +287,10 @@ impl Database {
     #[must_use]
     pub fn history_timeout(&self) -> Duration {
         Duration::from_millis(self.history_timeout_ms)
+    }
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
     }
     #[must_use]
     pub fn refresh_interval(&self) -> Duration {
@@ -334,6 +312,8 @@ fn invalid(origin: &str, message: impl ToString) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn load(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -1,5 +1,5 @@
-//! Faults of the database: it refuses, hangs in the middle of everything, or is slow. Every recommendation is answered, no event is acknowledged
-//! that is not there, and it recovers by itself.
+//! Faults of the database: it refuses, hangs in the middle of everything, is gone without a word, or is slow, at the start as well. Every recommendation is
+//! answered, no event is acknowledged that is not there, and it recovers by itself.
 
 mod support {
     #![allow(dead_code, reason = "each test crate uses its part of the harness")]
@@ -11,6 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use medley::domain::ItemId;
+use medley::serving::keys::{NewKey, Scope};
+use medley::store;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use support::server::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,6 +30,8 @@ enum Fault {
     Refused,
     /// Connections stand, and nothing comes through.
     Hung,
+    /// The same, and it never will: the other end has gone without a word, and only connections made afterwards lead somewhere.
+    Gone,
     /// Each piece comes half a second late.
     Slow,
 }
@@ -50,6 +57,14 @@ async fn proxy(target: String) -> (u16, watch::Sender<Fault>) {
     (port, set)
 }
 
+/// The URL of this database behind a proxy, and what sets the proxy's fault.
+async fn behind_proxy(url: &str) -> (String, watch::Sender<Fault>) {
+    let at = url.find("127.0.0.1:").expect("the server of the tests is on this machine");
+    let host: String = url[at..].chars().take_while(|c| *c != '/').collect();
+    let (port, fault) = proxy(host.clone()).await;
+    (url.replace(&host, &format!("127.0.0.1:{port}")), fault)
+}
+
 /// Hands over what comes, as the fault in force allows; ends when either side does.
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
@@ -57,11 +72,15 @@ async fn pass(
     mut fault: watch::Receiver<Fault>,
 ) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut gone = fault.clone();
     loop {
-        let size = tokio::select! {
-            read = from.read(&mut buffer) => read.unwrap_or(0),
-            _ = fault.wait_for(|fault| *fault == Fault::Refused) => 0,
+        let read = tokio::select! {
+            biased;
+            _ = gone.wait_for(|fault| *fault == Fault::Gone) => None,
+            _ = fault.wait_for(|fault| *fault == Fault::Refused) => Some(0),
+            read = from.read(&mut buffer) => Some(read.unwrap_or(0)),
         };
+        let Some(size) = read else { return std::future::pending().await };
         if size == 0 {
             return;
         }
@@ -108,10 +127,7 @@ impl Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_fails_costs_the_history_and_nothing_else() {
     let database = support::postgres::database().await;
-    let at = database.url.find("127.0.0.1:").expect("the server of the tests is on this machine");
-    let host: String = database.url[at..].chars().take_while(|c| *c != '/').collect();
-    let (port, fault) = proxy(host.clone()).await;
-    let url = database.url.replace(&host, &format!("127.0.0.1:{port}"));
+    let (url, fault) = behind_proxy(&database.url).await;
     let data = tempfile::tempdir().unwrap();
     let http = support::server::client(Duration::from_secs(20));
     let variables = [("MEDLEY_DATABASE_URL", url.as_str()), ("MEDLEY_DEMO__CATALOGUE", "always")];
@@ -120,7 +136,7 @@ async fn a_database_that_fails_costs_the_history_and_nothing_else() {
     assert_eq!(client.event("before").await, 200);
     let mut acknowledged = BTreeSet::from(["before".to_owned()]);
 
-    for state in [Fault::Refused, Fault::Hung, Fault::Slow] {
+    for state in [Fault::Refused, Fault::Hung, Fault::Gone, Fault::Slow] {
         fault.send(state).unwrap();
         let senders: Vec<_> = (0..8)
             .map(|_| {
@@ -157,6 +173,7 @@ async fn a_database_that_fails_costs_the_history_and_nothing_else() {
             assert!(over.elapsed() < Duration::from_secs(5), "{state:?}: it does not recover");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        println!("{state:?}: over after {:?}", over.elapsed());
         let name = format!("after {state:?}");
         let status = client.event(&name).await;
         assert_eq!(status, 200, "{state:?}");
@@ -170,4 +187,123 @@ async fn a_database_that_fails_costs_the_history_and_nothing_else() {
     let unique: BTreeSet<String> = stored.iter().map(|id| (*id).to_owned()).collect();
     assert_eq!(unique.len(), stored.len(), "stored twice: {stored:?}");
     assert!(acknowledged.is_subset(&unique), "acknowledged {acknowledged:?}, stored {unique:?}");
+}
+
+/// What a request with this key is answered.
+async fn recommended(http: &reqwest::Client, server: &Server, token: &str, body: &Value) -> (u16, Value) {
+    let request = http.post(server.url("/api/recommend")).bearer_auth(token).body(body.to_string());
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn codes(answer: &Value) -> Vec<&str> {
+    answer["degraded"].as_array().unwrap().iter().map(|code| code.as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_the_database_answers_from_the_disk() {
+    let database = support::postgres::database().await;
+    let (url, fault) = behind_proxy(&database.url).await;
+    let options = store::Options {
+        url: database.url.clone(),
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(10),
+        master_key: None,
+    };
+    let store = store::open(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    let [key, revoked] = ["shop", "gone"].map(|name| {
+        let scopes = [Scope::Recommend, Scope::Events, Scope::Catalogue];
+        NewKey::generate(name.to_owned(), &scopes, Timestamp::now(), None)
+    });
+    for key in [&key, &revoked] {
+        store.create_key(&key.record).await.unwrap();
+    }
+    store.revoke_key(&revoked.record.id, Timestamp::now()).await.unwrap();
+    let token = key.token.expose_secret();
+
+    let data = tempfile::tempdir().unwrap();
+    let http = support::server::client(Duration::from_secs(20));
+    let variables = [("MEDLEY_DATABASE_URL", url.as_str()), ("MEDLEY_DEMO__CATALOGUE", "always")];
+    let server = Server::start(data.path(), &variables);
+    server.ready(&http).await;
+    let ask = json!({"movie": ["horror"]});
+    let (status, before) = recommended(&http, &server, token, &ask).await;
+    assert_eq!((status, codes(&before)), (200, vec![]));
+    assert!(before["model"]["version"].is_string(), "the demo comes with a model");
+    let snapshot = data.path().join("catalogue.ndjson");
+    let started = Instant::now();
+    while !(snapshot.is_file() && data.path().join("keys.json").is_file()) {
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing is kept on the disk");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(server);
+
+    // Meanwhile the best of that list is deleted, and another takes its title.
+    let best = ItemId::new(before["movie"][0]["item_id"].as_str().unwrap()).unwrap();
+    let mut other = store.item(&best).await.unwrap().unwrap();
+    assert!(store.delete_item(&best).await.unwrap());
+    other.id = ItemId::new("another").unwrap();
+    store.upsert_items(&[other]).await.unwrap();
+
+    let kept = std::fs::read(&snapshot).unwrap();
+    for away in [Fault::Refused, Fault::Hung] {
+        // Once the store is back, what is there now is kept instead.
+        std::fs::write(&snapshot, &kept).unwrap();
+        fault.send(away).unwrap();
+        let started = Instant::now();
+        let server = Server::start(data.path(), &variables);
+        println!("{away:?}: listens {:?} after its start", started.elapsed());
+        let readiness = http.get(server.url("/readyz")).send().await.unwrap();
+        assert_eq!(readiness.status().as_u16(), 200);
+        assert_eq!(readiness.json::<Value>().await.unwrap()["store"], false);
+        let (status, answer) = recommended(&http, &server, token, &ask).await;
+        assert_eq!((status, codes(&answer)), (200, vec!["catalogue_snapshot"]), "{away:?}");
+        for part in ["movie", "music", "game", "model"] {
+            assert_eq!(answer[part], before[part], "{away:?}: the same catalogue and model");
+        }
+        let (status, answer) = recommended(&http, &server, token, &json!({"user_id": "demo-listener-001"})).await;
+        assert_eq!((status, codes(&answer)), (200, vec!["catalogue_snapshot", "history_unavailable"]), "{away:?}");
+        let (status, answer) = recommended(&http, &server, token, &json!({"model": "popularity"})).await;
+        assert_eq!(
+            (status, answer["music"].as_array().unwrap().len()),
+            (200, 10),
+            "{away:?}: popularity needs no store"
+        );
+        // Keys are those of the last time that the store was read.
+        for refused in [revoked.token.expose_secret(), "mk_0_0"] {
+            assert_eq!(recommended(&http, &server, refused, &ask).await.0, 401, "{away:?}");
+        }
+        let event = json!({"events": [{"user_id": "ann", "item_id": "another", "type": "like"}]});
+        let sent =
+            http.post(server.url("/api/events")).bearer_auth(token).body(event.to_string()).send().await.unwrap();
+        assert_eq!(sent.status().as_u16(), 503, "{away:?}");
+
+        fault.send(Fault::None).unwrap();
+        let over = Instant::now();
+        let answer = loop {
+            let (status, answer) = recommended(&http, &server, token, &ask).await;
+            assert_eq!(status, 200, "{away:?}");
+            if codes(&answer).is_empty() {
+                break answer;
+            }
+            assert!(over.elapsed() < Duration::from_secs(5), "{away:?}: it does not recover");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        println!("{away:?}: over after {:?}", over.elapsed());
+        let ids: Vec<&str> =
+            answer["movie"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect();
+        assert!(!ids.contains(&best.as_str()), "{away:?}: what was deleted meanwhile is gone");
+        let found = http.get(server.url("/api/items/another/similar")).bearer_auth(token).send().await.unwrap();
+        assert_eq!(found.status().as_u16(), 200, "{away:?}: what was added meanwhile is there");
+    }
+
+    // A snapshot that is broken is not believed.
+    let whole = std::fs::read(&snapshot).unwrap();
+    std::fs::write(&snapshot, &whole[..whole.len() / 2]).unwrap();
+    fault.send(Fault::Refused).unwrap();
+    let server = Server::start(data.path(), &variables);
+    assert_eq!(http.get(server.url("/readyz")).send().await.unwrap().status().as_u16(), 503);
+    fault.send(Fault::None).unwrap();
+    server.ready(&http).await;
 }

@@ -12,10 +12,11 @@ use super::{Context, demo};
 use crate::config::Config;
 use crate::http;
 use crate::serving::Service;
+use crate::serving::keys::kept_keys;
 use crate::store::{Store, StoreError};
 
 /// How long a start waits for a database that does not answer, before it goes on without.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Serve recommendations over HTTP: on SQLite and a demo catalogue when nothing is configured.
@@ -103,6 +104,8 @@ async fn has_key(config: &Config, store: &dyn Store) -> Result<bool> {
     loop {
         match store.keys().await {
             Ok(keys) => return Ok(!keys.is_empty()),
+            // Without the database: those that were there when it was last read.
+            Err(_) if kept_keys(&config.kept_keys()).is_ok_and(|keys| !keys.is_empty()) => return Ok(true),
             Err(error) if config.server.address.ip().is_loopback() => {
                 tracing::debug!(%error, "the keys cannot be read");
                 return Ok(false);

@@ -60,6 +60,8 @@ pub struct Unmatched {
 pub enum Degradation {
     /// Nothing is trained yet: content and popularity answered.
     NoModel,
+    /// The store has not been read since the service started: catalogue and model are those that it left on the disk before.
+    CatalogueSnapshot,
     /// The store did not hand over the stored behaviour in time.
     HistoryUnavailable,
     /// The store has not reached the wanted watermark in time.

@@ -4,12 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
+
 /// The longest name of a tenant, in characters.
 const MAX_CHARS: usize = 64;
 const DEFAULT: &str = "default";
 
 /// The name of a tenant. It names a folder as well, so it has small letters, digits, `-` and `_` only, and begins with a letter or a digit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Tenant(Arc<str>);
 
 /// The text names no tenant.
@@ -48,6 +51,19 @@ impl FromStr for Tenant {
         let begins_plain = text.bytes().next().is_some_and(is_plain);
         let is_name = text.len() <= MAX_CHARS && text.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'_'));
         if begins_plain && is_name { Ok(Self(text.into())) } else { Err(TenantError) }
+    }
+}
+
+impl TryFrom<String> for Tenant {
+    type Error = TenantError;
+    fn try_from(text: String) -> Result<Self, TenantError> {
+        text.parse()
+    }
+}
+
+impl From<Tenant> for String {
+    fn from(tenant: Tenant) -> Self {
+        tenant.as_str().to_owned()
     }
 }
 

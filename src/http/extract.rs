@@ -2,10 +2,9 @@
 
 use std::marker::PhantomData;
 
+use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
-use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::fields::{Object, check_text};
@@ -21,47 +20,16 @@ impl FromRequest<App> for Text {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let server = &app.config.server;
-        // Less than a request as a whole may take: a client that is slow to send gets a 408, not a 503.
-        let patience = server.request_timeout() * 3 / 4;
-        let bytes = tokio::time::timeout(patience, collect(request, server.max_body_bytes))
-            .await
-            .map_err(|_| ApiError::BodyIncomplete)??;
-        let text = String::from_utf8(bytes).map_err(|error| {
+        // It is there already, and not too large: `limits` has read it.
+        let bytes = to_bytes(request.into_body(), app.config.server.max_body_bytes).await;
+        let bytes = bytes.map_err(|_| ApiError::BodyIncomplete)?;
+        let text = String::from_utf8(bytes.into()).map_err(|error| {
             let detail = format!("byte {} is not UTF-8", error.utf8_error().valid_up_to());
             ApiError::NotJson(super::FieldError::new("", detail))
         })?;
         // Some clients begin with a byte order mark.
         Ok(Self(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)))
     }
-}
-
-/// How many times the limit is read, and dropped, of a body that is too large: a client that is still sending would
-/// otherwise see a broken connection and not the answer.
-const READ_ON: usize = 8;
-
-async fn collect(request: Request, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let too_large = ApiError::TooLarge(limit);
-    if announced.is_some_and(|length| length > limit.saturating_mul(READ_ON)) {
-        return Err(too_large);
-    }
-    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(limit));
-    let mut total = 0_usize;
-    let mut chunks = request.into_body().into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| ApiError::BodyIncomplete)?;
-        total = total.saturating_add(chunk.len());
-        if total <= limit {
-            bytes.extend_from_slice(&chunk);
-        } else {
-            bytes = Vec::new();
-            if total > limit.saturating_mul(READ_ON) {
-                break;
-            }
-        }
-    }
-    if total > limit { Err(too_large) } else { Ok(bytes) }
 }
 
 /// A JSON object with the fields of `T`.

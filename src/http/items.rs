@@ -144,7 +144,7 @@ pub async fn similar(
     if domains.is_empty() {
         domains.clone_from(&service.config.domains);
     }
-    let lists = service.similar(&id, &domains, limit as usize)?;
+    let lists = service.similar(id, domains, limit as usize).await?;
     Ok(Json(Neighbours::new(lists, limit as usize)))
 }
 

@@ -54,6 +54,7 @@ pub fn recommended(recommendation: &Recommendation, took: Duration) {
     for reason in &recommendation.degraded {
         let reason = match reason {
             Degradation::NoModel => "no_model",
+            Degradation::CatalogueSnapshot => "catalogue_snapshot",
             Degradation::HistoryUnavailable => "history_unavailable",
             Degradation::WatermarkNotReached => "watermark_not_reached",
             Degradation::LlmNotConfigured => "llm_not_configured",

@@ -6,6 +6,7 @@
 mod audit;
 mod auth;
 pub mod bodies;
+mod connections;
 mod cursor;
 mod docs;
 mod events;

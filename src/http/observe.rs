@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -33,7 +33,9 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     metrics::answered(method, route, status.as_u16(), took);
     #[allow(clippy::cast_precision_loss)]
     let ms = took.as_micros() as f64 / 1e3;
-    if matches!(route, "/livez" | "/readyz" | "/metrics") {
+    // What is refused under load is counted above: a line for each would cost more than the refusal.
+    let is_refused = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    if is_refused || matches!(route, "/livez" | "/readyz" | "/metrics") {
         tracing::debug!(method, route, status = status.as_u16(), ms, "answered");
     } else {
         tracing::info!(method, route, status = status.as_u16(), ms, "answered");

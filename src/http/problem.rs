@@ -164,6 +164,7 @@ impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::NotFound { what, id } => Self::NotFound { what, id },
+            ServiceError::Overloaded => Self::Overloaded(false),
             ServiceError::BrokenModel { .. } => Self::BrokenModel(error.to_string()),
             ServiceError::Store(StoreError::Conflict(reason)) => Self::Conflict(reason),
             ServiceError::Store(StoreError::Unavailable(reason)) => {

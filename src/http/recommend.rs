@@ -14,6 +14,7 @@ use super::extract::Text;
 use super::problem::ApiError;
 use super::recommend_body;
 use crate::domain::{Domain, ItemId, Language, ModelRef, RankedItem, Reason, Recommendation, Story, UserId, Wording};
+use crate::serving::ServiceError;
 
 /// Ranks items of each domain for a person, from tastes, stored behaviour, this session, or nothing at all.
 #[utoipa::path(
@@ -31,7 +32,11 @@ pub async fn recommend(
 ) -> Result<Json<Answer>, ApiError> {
     let started = Instant::now();
     let (query, story) = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
-    let mut recommendation = service.recommend(&query).await;
+    let mut recommendation = service.recommend(&query).await.map_err(|error| match error {
+        // No answer of this route is a 5xx while the process lives.
+        ServiceError::Overloaded => ApiError::Overloaded(true),
+        error => error.into(),
+    })?;
     let language = headers.get(ACCEPT_LANGUAGE).and_then(|value| Language::accepted(value.to_str().ok()?));
     let wording = Wording { story, language };
     let story = service.put_into_words(&query, &wording, started, &mut recommendation).await;

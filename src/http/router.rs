@@ -7,7 +7,6 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -28,8 +27,7 @@ pub struct App {
     /// The services. A handler behind a key takes that of its caller, which is [`super::auth::Served`].
     pub tenants: Arc<Tenants>,
     pub keys: Arc<Keys>,
-    /// Room for requests at once.
-    pub room: Arc<Semaphore>,
+    pub room: Arc<limits::Room>,
     /// The OpenAPI document, as text.
     pub openapi: Arc<str>,
 }
@@ -80,22 +78,26 @@ pub fn documented() -> utoipa::openapi::OpenApi {
 pub async fn router(service: Arc<Service>) -> Router {
     let config = &service.config;
     metrics::recorder();
-    let keys = Arc::new(Keys::new(config.auth.admin_key()));
+    let keys = Keys::new(config.auth.admin_key());
+    let keys = Arc::new(if service.store.kind() == "sqlite" { keys } else { keys.kept_in(config.kept_keys()) });
     if let Err(error) = keys.refresh(service.store.as_ref()).await {
-        tracing::warn!(%error, "cannot read the API keys so far; trying on");
+        let kept = keys.start_from_disk().await;
+        tracing::warn!(%error, from_disk = kept.is_ok(), "cannot read the API keys from the store so far; trying on");
     }
     let tenants = Arc::new(Tenants::new(Arc::clone(&service)));
     tenants.serve(&keys.tenants(Timestamp::now())).await;
     tokio::spawn(follow(Arc::downgrade(&tenants), Arc::clone(&keys), config.database.refresh_interval()));
     let app = App {
         config: Arc::clone(config),
-        room: Arc::new(Semaphore::new(config.server.max_concurrency)),
+        room: Arc::new(limits::Room::new(&config.server)),
         openapi: super::openapi(&config.domains, &config.large_model.names()).to_string().into(),
         keys,
         tenants,
     };
     let guarded = |needs: Needs, routes: UtoipaMethodRouter<App>| {
-        routes.map(|routes| routes.route_layer(from_fn_with_state((app.clone(), needs), guard)))
+        // A body is read for those who may send it.
+        let admit = from_fn_with_state(app.clone(), limits::admit);
+        routes.map(|routes| routes.route_layer(admit).route_layer(from_fn_with_state((app.clone(), needs), guard)))
     };
     let (api, _) = api(guarded).split_for_parts();
     let (open, _) = open().split_for_parts();

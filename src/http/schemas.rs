@@ -195,7 +195,7 @@ fn recommend_answer(domains: &[Domain]) -> Value {
         "unmatched": {"type": "array", "items": {"type": "object", "required": ["pointer", "value", "suggestion"], "properties": {
             "pointer": {"type": "string"}, "value": {"type": "string"}, "suggestion": {"type": ["string", "null"]}}}},
         "degraded": {"type": "array", "items": {"type": "string", "enum":
-            ["no_model", "history_unavailable", "watermark_not_reached", "llm_not_configured", "llm_unavailable", "llm_timed_out",
+            ["no_model", "catalogue_snapshot", "history_unavailable", "watermark_not_reached", "llm_not_configured", "llm_unavailable", "llm_timed_out",
              "llm_over_budget", "plain_words", "no_story", "deadline_exceeded"]}},
         "story": described(reference("Story"), "With `story` only, and only where one was written that holds to the answer; else `no_story` is in `degraded`."),
         "timing_ms": {"type": "object", "required": ["total"], "properties": {"total": {"type": "number", "minimum": 0}}},

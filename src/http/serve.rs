@@ -1,4 +1,4 @@
-//! Listening: HTTP/1, with or without TLS, a limit on slow headers, and an end that lets requests under way finish.
+//! Listening: HTTP/1, with or without TLS, limits on connections and on slow headers, and an end that lets requests under way finish.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +8,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 
+use super::connections::Bounded;
 use super::tls::Tls;
 use crate::config;
 
@@ -39,16 +40,18 @@ pub async fn serve(
         handle.graceful_shutdown(Some(patience));
     });
     let router = router.into_make_service();
+    let bounded = Bounded::new(settings.max_connections, settings.body_timeout());
     let outcome = match tls {
         Some(tls) => {
             // A handshake takes as long as the headers may: a client that says nothing is let go.
-            let acceptor = RustlsAcceptor::new(tls.config.clone()).handshake_timeout(settings.header_timeout());
+            let acceptor = RustlsAcceptor::new(tls.config.clone());
+            let acceptor = acceptor.handshake_timeout(settings.header_timeout()).acceptor(bounded);
             let following = tokio::spawn(tls.follow());
             let outcome = server.acceptor(acceptor).serve(router).await;
             following.abort();
             outcome
         }
-        None => server.serve(router).await,
+        None => server.acceptor(bounded).serve(router).await,
     };
     stopping.abort();
     outcome

@@ -42,21 +42,18 @@ impl Answers {
         Self { kept: (bytes > 0).then(cache), hasher: RandomState::new() }
     }
 
-    /// The answer that was given to this query in this state, or the one that `rank` makes.
-    pub(super) fn get_or_rank(
-        &self,
-        query: &Query,
-        state: State,
-        rank: impl FnOnce() -> Recommendation,
-    ) -> Recommendation {
-        let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(query)) else { return rank() };
-        let key = self.key(query);
-        if let Some(kept) = cache.get(&key).filter(|kept| kept.state == state && kept.query == *query) {
-            return kept.answer.clone();
+    /// The answer that was given to this query in this state.
+    pub(super) fn get(&self, query: &Query, state: &State) -> Option<Recommendation> {
+        let cache = self.kept.as_ref().filter(|_| may_be_kept(query))?;
+        let kept = cache.get(&self.key(query)).filter(|kept| kept.state == *state && kept.query == *query)?;
+        Some(kept.answer.clone())
+    }
+
+    /// Keeps an answer, if somebody else may be given it.
+    pub(super) fn keep(&self, query: Query, state: State, answer: &Recommendation) {
+        if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&query)) {
+            cache.insert(self.key(&query), Arc::new(Kept { query, state, answer: answer.clone() }));
         }
-        let answer = rank();
-        cache.insert(key, Arc::new(Kept { query: query.clone(), state, answer: answer.clone() }));
-        answer
     }
 
     fn key(&self, query: &Query) -> u64 {
@@ -119,11 +116,13 @@ mod tests {
         let (answers, ranked) = (Answers::new(1 << 20), Cell::new(0));
         let state = |changes, version: &str| State { changes, version: Some(version.to_owned()) };
         let ask = |query: &Query, state: State| {
-            answers.get_or_rank(query, state, || {
+            answers.get(query, &state).unwrap_or_else(|| {
                 ranked.set(ranked.get() + 1);
                 let name = ranked.get().to_string();
                 let model = ModelRef { name, version: None, trained_at: None };
-                Recommendation { model, lists: Vec::new(), unmatched: Vec::new(), degraded: Vec::new() }
+                let answer = Recommendation { model, lists: Vec::new(), unmatched: Vec::new(), degraded: Vec::new() };
+                answers.keep(query.clone(), state, &answer);
+                answer
             })
         };
         let name = |query: &Query, changes, version| ask(query, state(changes, version)).model.name;

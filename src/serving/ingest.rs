@@ -18,7 +18,7 @@ impl Service {
         let service = Arc::clone(self);
         uncancelled(async move {
             let _writing = service.catalogue.writing().await;
-            let outcomes = service.store.upsert_items(&items).await?;
+            let outcomes = service.write(service.store.upsert_items(&items)).await?;
             service.apply(items);
             Ok(outcomes)
         })
@@ -35,7 +35,7 @@ impl Service {
             let _writing = service.catalogue.writing().await;
             let mut item = service.item(&id).await?;
             patch.apply(&mut item);
-            service.store.upsert_items(std::slice::from_ref(&item)).await?;
+            service.write(service.store.upsert_items(std::slice::from_ref(&item))).await?;
             service.apply(vec![item.clone()]);
             Ok(item)
         })
@@ -50,7 +50,7 @@ impl Service {
         let (service, id) = (Arc::clone(self), id.clone());
         uncancelled(async move {
             let _writing = service.catalogue.writing().await;
-            let deleted = service.store.delete_item(&id).await?;
+            let deleted = service.write(service.store.delete_item(&id)).await?;
             service.catalogue.write().remove(&id);
             if deleted { Ok(()) } else { Err(no_item(&id)) }
         })
@@ -62,7 +62,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::NotFound`], [`ServiceError::Store`].
     pub async fn item(&self, id: &ItemId) -> Result<Item, ServiceError> {
-        self.store.item(id).await?.ok_or_else(|| no_item(id))
+        self.read(self.store.item(id)).await?.ok_or_else(|| no_item(id))
     }
 
     /// A page of items.
@@ -70,7 +70,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`].
     pub async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage, ServiceError> {
-        Ok(self.store.search_items(search).await?)
+        Ok(self.read(self.store.search_items(search)).await?)
     }
 
     /// Stores events; when it returns they are durable and count in the next answer.
@@ -79,7 +79,7 @@ impl Service {
     /// [`ServiceError::Store`]: nothing of the batch may be taken as stored; sending it again with the same event ids is safe.
     pub async fn append_events(self: &Arc<Self>, events: Vec<Event>) -> Result<Appended, ServiceError> {
         let service = Arc::clone(self);
-        uncancelled(async move { Ok(service.store.append_events(&events).await?) }).await
+        uncancelled(async move { Ok(service.write(service.store.append_events(&events)).await?) }).await
     }
 
     /// A page of one person's events, newest first.
@@ -92,7 +92,7 @@ impl Service {
         before: Option<(Timestamp, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, ServiceError> {
-        Ok(self.store.user_events(user, before, limit).await?)
+        Ok(self.read(self.store.user_events(user, before, limit)).await?)
     }
 
     /// Erases all behaviour of one person.

@@ -1,8 +1,11 @@
 //! API keys: making one, and what a presented one may do. Secrets are kept as hashes only and never logged.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -10,10 +13,15 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::asking::in_time;
 use super::key_limits::Limits;
 pub use super::key_limits::{Admission, Standing};
+use super::snapshot;
 use crate::domain::Tenant;
 use crate::store::{DayUse, KeyRecord, PreviousSecret, Store, StoreError};
+
+/// How long the store may take to hand over the keys, or to count a key's requests.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,13 +163,45 @@ pub enum Refusal {
 pub struct Keys {
     admin: Option<[u8; 32]>,
     by_id: ArcSwapOption<HashMap<String, Arc<Key>>>,
+    file: Option<KeyFile>,
+}
+
+/// Where the keys are kept for a start without the store, and those that are there.
+struct KeyFile {
+    path: PathBuf,
+    kept: Mutex<Option<Vec<KeyRecord>>>,
+}
+
+/// The keys that were kept in this file. Hashes of random secrets: whoever reads them cannot present one.
+///
+/// # Errors
+/// There is no such file, or it cannot be read.
+pub fn kept_keys(path: &Path) -> io::Result<Vec<KeyRecord>> {
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
 impl Keys {
     /// `admin` is the key of the configuration, which may do everything.
     #[must_use]
     pub fn new(admin: Option<&SecretString>) -> Self {
-        Self { admin: admin.map(|key| hash(key.expose_secret())), by_id: ArcSwapOption::empty() }
+        Self { admin: admin.map(|key| hash(key.expose_secret())), by_id: ArcSwapOption::empty(), file: None }
+    }
+
+    /// Keeps the keys in this file too, whenever they change.
+    #[must_use]
+    pub fn kept_in(self, path: PathBuf) -> Self {
+        Self { file: Some(KeyFile { path, kept: Mutex::default() }), ..self }
+    }
+
+    /// Takes over the keys that were kept: as they were when the store was last read.
+    ///
+    /// # Errors
+    /// Those of [`kept_keys`]; also when they are kept nowhere.
+    pub async fn start_from_disk(&self) -> io::Result<()> {
+        let path = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?.path.clone();
+        let records = tokio::task::spawn_blocking(move || kept_keys(&path)).await.map_err(io::Error::other)??;
+        self.take_over(records);
+        Ok(())
     }
 
     /// Tells the store what was used of quotas, and reads the keys from it.
@@ -172,13 +212,34 @@ impl Keys {
         let known = self.by_id.load_full();
         for key in known.iter().flat_map(|keys| keys.values()) {
             let Some(used) = key.limits.to_tell() else { continue };
-            if let Err(error) = store.count_requests(&key.record.id, used).await {
+            if let Err(error) = in_time(PATIENCE, store.count_requests(&key.record.id, used)).await {
                 key.limits.untold(used);
                 return Err(error);
             }
         }
-        self.take_over(store.keys().await?);
+        let records = in_time(PATIENCE, store.keys()).await?;
+        if records.is_empty() && self.by_id.load().as_ref().is_some_and(|known| !known.is_empty()) {
+            // Keys are revoked, never deleted. This is another database, and must not open a house that was closed.
+            return Err(StoreError::Failed("the keys are gone; those read before stay in force".to_owned()));
+        }
+        self.take_over(records.clone());
+        self.keep(records).await;
         Ok(())
+    }
+
+    async fn keep(&self, mut records: Vec<KeyRecord>) {
+        let Some(file) = &self.file else { return };
+        // What counts against quotas changes with each request.
+        records.iter_mut().for_each(|record| record.used = DayUse::default());
+        if file.kept.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&records) {
+            return;
+        }
+        let (path, text) = (file.path.clone(), serde_json::to_vec(&records));
+        let write = move || snapshot::replace(&path, |file| file.write_all(&text?));
+        match tokio::task::spawn_blocking(write).await.map_err(io::Error::other).flatten() {
+            Ok(()) => *file.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(records),
+            Err(error) => tracing::warn!(%error, "the keys cannot be kept for a start without the store; trying on"),
+        }
     }
 
     /// The tenants that have a key in force.
@@ -246,7 +307,7 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -3,16 +3,28 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use crate::engine::artifact::{BoundModel, Model};
+use crate::engine::artifact::{BoundModel, Manifest, Model};
 use crate::store::{ModelRecord, Store};
 
 use super::ServiceError;
+use super::asking::in_time;
 use super::live_catalogue::LiveCatalogue;
+
+/// The versions that have an artifact in this folder, newest first.
+fn versions(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let manifests = entries.filter_map(|entry| Manifest::read(&entry.path()).ok());
+    let mut versions: Vec<(Timestamp, String)> =
+        manifests.map(|manifest| (manifest.trained_at, manifest.version)).collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.into_iter().map(|(_, version)| version).collect()
+}
 
 /// Swapping a model is swapping a pointer: a request keeps the model it began with.
 pub(super) struct LiveModels {
@@ -44,15 +56,20 @@ impl LiveModels {
 
     /// Switches to the version that the store calls active. One that is broken is refused and the model in force stays; with
     /// none in force the newest version that is whole takes its place.
-    pub(super) async fn refresh(&self, store: &dyn Store, catalogue: &LiveCatalogue) -> Result<(), ServiceError> {
-        let Some(active) = store.active_model().await? else { return Ok(()) };
+    pub(super) async fn refresh(
+        &self,
+        store: &dyn Store,
+        patience: Duration,
+        catalogue: &LiveCatalogue,
+    ) -> Result<(), ServiceError> {
+        let Some(active) = in_time(patience, store.active_model()).await? else { return Ok(()) };
         if self.runs(&active) {
             return Ok(());
         }
         let mut refused = self.switching.lock().await;
         let mut candidates = vec![active];
         if self.current.load().is_none() {
-            candidates.extend(store.models().await?.into_iter().map(|record| record.version));
+            candidates.extend(in_time(patience, store.models()).await?.into_iter().map(|record| record.version));
         }
         for version in candidates {
             if self.runs(&version) {
@@ -73,6 +90,18 @@ impl LiveModels {
             }
         }
         Ok(())
+    }
+
+    /// Takes the version of this name, or else the newest, of those on the disk that are whole: for a start without the store.
+    pub(super) async fn start_from(&self, catalogue: &LiveCatalogue, wanted: Option<String>) {
+        let folder = self.models_dir.clone();
+        let on_disk = tokio::task::spawn_blocking(move || versions(&folder)).await.unwrap_or_default();
+        for version in wanted.into_iter().chain(on_disk) {
+            match self.load(catalogue, &version).await {
+                Ok(model) => return self.switch_to(model),
+                Err(error) => tracing::warn!(%error, "a model on the disk cannot be used"),
+            }
+        }
     }
 
     pub(super) async fn activate(

@@ -1,13 +1,16 @@
 //! What HTTP, the command line and a dashboard share: recommend, similar, ingest, the live model. Knows no HTTP.
 
 mod answers;
+mod asking;
 mod ingest;
 mod key_limits;
 pub mod keys;
 mod live_catalogue;
 mod live_model;
+mod rankings;
 mod recommend;
 mod rerank;
+mod snapshot;
 mod tenants;
 mod words;
 
@@ -35,8 +38,10 @@ pub use crate::store::{
 pub use tenants::Tenants;
 
 use answers::Answers;
+use asking::in_time;
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;
+use rankings::Rankings;
 
 /// So many of the newest evaluations are looked at.
 const EVALUATIONS: u32 = 50;
@@ -51,6 +56,9 @@ pub enum ServiceError {
     /// The artifact of that version cannot be used; the model in force stays.
     #[error("version `{version}` cannot be used: {reason}")]
     BrokenModel { version: String, reason: String },
+    /// As many rankings are under way as there is room for.
+    #[error("too many at once")]
+    Overloaded,
     /// A provider's settings cannot be used.
     #[error("{0}")]
     Provider(String),
@@ -70,7 +78,7 @@ pub struct ModelEntry {
 /// Whether the service can take traffic.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// It can answer a recommendation: the catalogue has been read. Stays so while the store is away.
+    /// It can answer a recommendation: the catalogue has been read, from the store or from the disk. Stays so while the store is away.
     pub ready: bool,
     pub store_answers: bool,
     pub items: usize,
@@ -87,6 +95,10 @@ pub struct Service {
     answers: Answers,
     /// For the histories that recommendations ask for.
     histories: Breaker,
+    /// For what other requests read and write.
+    reads: Breaker,
+    writes: Breaker,
+    rankings: Arc<Rankings>,
     pub providers: Arc<Providers>,
     /// By provider: what its opinion counts, as the newest evaluation measured it.
     measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
@@ -101,12 +113,32 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`] when the store refuses for good.
     pub async fn start(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Arc<Self>, ServiceError> {
+        let rankings = Arc::new(Rankings::new(config.server.max_rankings));
+        Self::start_with(config, store, rankings).await
+    }
+
+    /// The same for another tenant's store, in the room that this service has.
+    ///
+    /// # Errors
+    /// [`ServiceError::Store`] when the store refuses for good.
+    async fn start_beside(&self, store: Arc<dyn Store>) -> Result<Arc<Self>, ServiceError> {
+        Self::start_with(Arc::clone(&self.config), store, Arc::clone(&self.rankings)).await
+    }
+
+    async fn start_with(
+        config: Arc<Config>,
+        store: Arc<dyn Store>,
+        rankings: Arc<Rankings>,
+    ) -> Result<Arc<Self>, ServiceError> {
         let models_dir: PathBuf = config.models_dir(store.tenant());
         let service = Arc::new(Self {
             catalogue: LiveCatalogue::new(&config.domains),
             models: LiveModels::new(models_dir),
             answers: Answers::new(config.recommend.kept_answers_mib << 20),
             histories: Breaker::default(),
+            reads: Breaker::default(),
+            writes: Breaker::default(),
+            rankings,
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),
             providers: Arc::new(Providers::new(&config.large_model).map_err(ServiceError::Provider)?),
@@ -116,11 +148,33 @@ impl Service {
         match service.refresh().await {
             Err(ServiceError::Store(StoreError::Unavailable(reason))) => {
                 tracing::warn!(%reason, "the store does not answer; starting without, and trying on");
+                service.start_from_disk().await;
             }
             other => other?,
         }
-        tokio::spawn(follow(Arc::downgrade(&service), service.config.database.refresh_interval()));
+        let interval = service.config.database.refresh_interval();
+        tokio::spawn(follow(Arc::downgrade(&service), interval));
+        // A file that cannot be opened ends the start: there is no start without SQLite.
+        if service.store.kind() != "sqlite" {
+            let path = service.config.snapshot(service.store.tenant());
+            tokio::spawn(snapshot::follow(Arc::downgrade(&service), path, interval));
+        }
         Ok(service)
+    }
+
+    /// Takes catalogue and model from the disk, as far as they are there.
+    async fn start_from_disk(&self) {
+        let path = self.config.snapshot(self.store.tenant());
+        let read = tokio::task::spawn_blocking(move || snapshot::read(&path)).await;
+        match read.map_err(std::io::Error::other).flatten() {
+            Ok(Some((head, items))) => {
+                tracing::warn!(items = items.len(), "answering from the catalogue on the disk until the store does");
+                self.catalogue.start_from(items).await;
+                self.models.start_from(&self.catalogue, head.model).await;
+            }
+            Ok(None) => tracing::warn!("there is no catalogue on the disk: not ready before the store answers"),
+            Err(error) => tracing::error!(%error, "the catalogue on the disk cannot be used"),
+        }
     }
 
     /// Takes over what other processes have changed: items, and the active model.
@@ -128,19 +182,21 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`].
     pub async fn refresh(&self) -> Result<(), ServiceError> {
-        self.catalogue.refresh(self.store.as_ref()).await?;
-        self.models.refresh(self.store.as_ref(), &self.catalogue).await?;
+        let patience = self.config.database.timeout();
+        self.catalogue.refresh(self.store.as_ref(), patience).await?;
+        self.models.refresh(self.store.as_ref(), patience, &self.catalogue).await?;
         self.refresh_evaluations().await
     }
 
     /// Takes over what evaluations have measured of providers, the newest of each.
     async fn refresh_evaluations(&self) -> Result<(), ServiceError> {
-        let newest = self.store.newest_evaluation().await?;
+        let patience = self.config.database.timeout();
+        let newest = in_time(patience, self.store.newest_evaluation()).await?;
         if *self.evaluation.lock().unwrap_or_else(PoisonError::into_inner) == newest {
             return Ok(());
         }
         let mut measured = BTreeMap::new();
-        for evaluation in self.store.evaluations(EVALUATIONS).await? {
+        for evaluation in in_time(patience, self.store.evaluations(EVALUATIONS)).await? {
             let weights = evaluation.report.get("fusion").cloned().unwrap_or_default();
             let weights: BTreeMap<String, FusionWeights> = serde_json::from_value(weights).unwrap_or_default();
             for (provider, weights) in weights {
@@ -163,7 +219,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`].
     pub async fn models(&self) -> Result<Vec<ModelEntry>, ServiceError> {
-        let records = self.store.models().await?;
+        let records = self.read(self.store.models()).await?;
         let entries = records
             .into_iter()
             .flat_map(|record| self.model_names().iter().map(move |name| ModelEntry { name, record: record.clone() }));

@@ -1,44 +1,70 @@
 //! Recommend and similar: the history from the store, the ranking from the engine.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, UserId};
 use crate::engine::pipeline;
 
 use super::answers::State;
+use super::rankings::Place;
 use super::{Service, ServiceError};
 
 impl Service {
-    /// Never fails: what an answer had to do without is named in its `degraded`.
-    pub async fn recommend(&self, query: &Query) -> Recommendation {
+    /// Whatever fails, this answers: what an answer had to do without is named in its `degraded`.
+    ///
+    /// # Errors
+    /// [`ServiceError::Overloaded`] when it would have to rank and there is no room; [`ServiceError::Interrupted`] when the process ends.
+    pub async fn recommend(self: &Arc<Self>, query: &Query) -> Result<Recommendation, ServiceError> {
         let started = Instant::now();
         let mut degraded = Vec::new();
+        let mut place = None;
         let stored = match &query.user_id {
-            Some(user) => self.stored_history(user, query, &mut degraded).await,
+            Some(user) => {
+                // Before the store is asked: it is not loaded for an answer that would not be given.
+                place = Some(self.rankings.enter()?);
+                self.stored_history(user, query, &mut degraded).await
+            }
             None => Vec::new(),
         };
         let history = Behaviour::merged(stored, &query.session);
-        let (mut answer, plan) = {
-            // The catalogue is let go of before anybody is waited for.
-            let (model, catalogue) = (self.models.current(), self.catalogue.read());
-            let plan = self.plan_rerank(&catalogue, query, &history, &mut degraded);
-            let wider =
-                plan.as_ref().map(|_| Query { limit: query.limit.max(self.providers.short_list), ..query.clone() });
-            let query = wider.as_ref().unwrap_or(query);
-            let rank = || {
-                let interactions = &self.config.interactions;
-                pipeline::recommend(&catalogue, model.as_deref(), interactions, query, &history)
-            };
-            (self.answers.get_or_rank(query, State::of(&catalogue, model.as_deref()), rank), plan)
+        let plan = self.plan_rerank(&self.catalogue.read(), query, &history, &mut degraded);
+        let limit = plan.as_ref().map_or(query.limit, |_| query.limit.max(self.providers.short_list));
+        let asked = Query { limit, ..query.clone() };
+        let kept = self.answers.get(&asked, &State::of(&self.catalogue.read(), self.models.current().as_deref()));
+        let mut answer = match (kept, place) {
+            (Some(kept), _) => kept,
+            (None, Some(place)) => self.rank(place, asked, history).await?,
+            (None, None) => self.rank(self.rankings.enter()?, asked, history).await?,
         };
         if let Some(plan) = plan {
             self.rerank(&plan, query, started, &mut answer).await;
             answer.lists.iter_mut().for_each(|(_, list)| list.truncate(query.limit));
         }
+        if self.catalogue.is_from_disk() {
+            degraded.push(Degradation::CatalogueSnapshot);
+        }
         answer.degraded.extend(degraded);
         answer.degraded.sort_unstable();
         answer.degraded.dedup();
-        answer
+        Ok(answer)
+    }
+
+    async fn rank(
+        self: &Arc<Self>,
+        place: Place,
+        query: Query,
+        history: Vec<Behaviour>,
+    ) -> Result<Recommendation, ServiceError> {
+        let service = Arc::clone(self);
+        let rank = move || {
+            let (model, catalogue) = (service.models.current(), service.catalogue.read());
+            let interactions = &service.config.interactions;
+            let answer = pipeline::recommend(&catalogue, model.as_deref(), interactions, &query, &history);
+            service.answers.keep(query, State::of(&catalogue, model.as_deref()), &answer);
+            answer
+        };
+        self.rankings.run(place, rank).await
     }
 
     /// What the store holds of this person, within the time that the configuration and the caller grant. While the store keeps failing it is
@@ -97,15 +123,19 @@ impl Service {
     /// The neighbours of an item in each of `domains`.
     ///
     /// # Errors
-    /// [`ServiceError::NotFound`] when the catalogue does not have the item.
-    pub fn similar(
-        &self,
-        item: &ItemId,
-        domains: &[Domain],
+    /// [`ServiceError::NotFound`] when the catalogue does not have the item, [`ServiceError::Overloaded`] when there is no room.
+    pub async fn similar(
+        self: &Arc<Self>,
+        item: ItemId,
+        domains: Vec<Domain>,
         limit: usize,
     ) -> Result<Vec<(Domain, Vec<RankedItem>)>, ServiceError> {
-        let model = self.models.current();
-        pipeline::similar(&self.catalogue.read(), model.as_deref(), item, domains, limit)
-            .ok_or_else(|| ServiceError::NotFound { what: "item", id: item.to_string() })
+        let service = Arc::clone(self);
+        let rank = move || {
+            let model = service.models.current();
+            pipeline::similar(&service.catalogue.read(), model.as_deref(), &item, &domains, limit)
+                .ok_or_else(|| ServiceError::NotFound { what: "item", id: item.to_string() })
+        };
+        self.rankings.run(self.rankings.enter()?, rank).await?
     }
 }

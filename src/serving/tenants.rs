@@ -62,7 +62,7 @@ impl Tenants {
                     Some(service) => Ok(service),
                     None => {
                         let store = self.default.store.of_tenant(&tenant);
-                        Service::start(Arc::clone(&self.default.config), store).await
+                        self.default.start_beside(store).await
                     }
                 };
                 (tenant, service)

@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::shared::{from_json, micros, timestamp, to_json, unreadable};
 use super::{Result, StoreError};
 use crate::domain::Tenant;
 
 /// An API key: never the secret, only its hash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// Names one key across all tenants.
     pub id: String,
@@ -33,14 +34,14 @@ pub struct KeyRecord {
 }
 
 /// A secret that was replaced, and is good for a while yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSecret {
     pub secret_hash: Vec<u8>,
     pub until: Timestamp,
 }
 
 /// Requests that were made on one day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayUse {
     /// Days since 1970 (UTC).
     pub day: i64,

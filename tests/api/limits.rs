@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -14,7 +15,7 @@ struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
-    _app: TestApp,
+    app: TestApp,
 }
 
 async fn serve(settings: &[(&str, &str)]) -> Running {
@@ -29,7 +30,7 @@ async fn serve(settings: &[(&str, &str)]) -> Running {
         };
         medley::http::serve(listener, router, None, &config.server, stopped).await
     });
-    Running { address, stop, server, _app: app }
+    Running { address, stop, server, app }
 }
 
 async fn connect(address: SocketAddr, request: &str) -> TcpStream {
@@ -79,23 +80,123 @@ async fn who_is_slow_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_at_once_are_told_so() {
-    let running = serve(&[("MEDLEY_SERVER__MAX_CONCURRENCY", "1")]).await;
-    // Holds the only place: its body does not come.
-    let holding = connect(running.address, "POST /api/events HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{").await;
+async fn who_is_slow_takes_no_place_of_others() {
+    let settings = [("MEDLEY_SERVER__MAX_CONCURRENCY", "1"), ("MEDLEY_SERVER__MAX_RANKINGS", "1")];
+    let running = serve(&settings).await;
+    let mut slow = Vec::new();
+    for path in ["/api/events", "/api/recommend", "/api/items"] {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{{");
+        slow.push(connect(running.address, &request).await);
+    }
+    slow.push(connect(running.address, "POST /api/recommend HTTP/1.1\r\nhost: ").await);
+    slow.push(connect(running.address, "").await);
     tokio::time::sleep(Duration::from_millis(200)).await;
     let client = client();
     let url = |path: &str| format!("http://{}{path}", running.address);
+    for _ in 0..5 {
+        assert_eq!(client.post(url("/api/recommend")).body("{}").send().await.unwrap().status().as_u16(), 200);
+        assert_eq!(client.get(url("/api/items")).send().await.unwrap().status().as_u16(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_nothing_is_let_go() {
+    let running = serve(&[("MEDLEY_SERVER__HEADER_TIMEOUT_MS", "300")]).await;
+    assert_eq!(rest(connect(running.address, "").await).await, "", "nothing at all");
+    // A client that keeps its connection after an answer.
+    let kept = connect(running.address, "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(rest(kept).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_are_closed_at_once() {
+    let running = serve(&[("MEDLEY_SERVER__MAX_CONNECTIONS", "2")]).await;
+    let held = [connect(running.address, "").await, connect(running.address, "").await];
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut refused = TcpStream::connect(running.address).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(5), refused.read(&mut [0; 1])).await.expect("at once");
+    assert!(closed.is_err() || closed.unwrap() == 0);
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let url = format!("http://{}/api/recommend", running.address);
+    assert_eq!(client().post(url).body("{}").send().await.unwrap().status().as_u16(), 200);
+}
+
+/// Keeps everybody from writing, as a long write of another process does.
+async fn writer(app: &TestApp) -> sqlx::SqliteConnection {
+    let mut writer = sqlx::SqliteConnection::connect(&app.config.database_url()).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    writer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_at_once_are_told_so() {
+    let running = serve(&[("MEDLEY_SERVER__MAX_CONCURRENCY", "1")]).await;
+    let client = client();
+    let url = |path: &str| format!("http://{}{path}", running.address);
+    let mut writer = writer(&running.app).await;
+    // Holds the only place: it waits for the store.
+    let event = r#"{"events": [{"user_id": "ann", "item_id": "music-00", "type": "like"}]}"#;
+    let holding = tokio::spawn(client.post(url("/api/events")).body(event).send());
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let refused = client.get(url("/api/items")).send().await.unwrap();
     assert_eq!(refused.status().as_u16(), 503);
     assert_eq!(refused.headers()["retry-after"], "1");
-    let refused = client.post(url("/api/recommend")).body("{}").send().await.unwrap();
+    assert_eq!(client.get(url("/livez")).send().await.unwrap().status().as_u16(), 200, "health is always answered");
+    let recommended = client.post(url("/api/recommend")).body(r#"{"user_id": "ann"}"#).send().await.unwrap();
+    assert_eq!(recommended.status().as_u16(), 200, "recommendations have places of their own");
+    sqlx::query("ROLLBACK").execute(&mut writer).await.unwrap();
+    assert_eq!(holding.await.unwrap().unwrap().status().as_u16(), 200);
+    assert_eq!(client.get(url("/api/items")).send().await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_rankings_at_once_are_told_so() {
+    let settings = [("MEDLEY_SERVER__MAX_RANKINGS", "1"), ("MEDLEY_DATABASE__HISTORY_TIMEOUT_MS", "4000")];
+    let running = serve(&settings).await;
+    let client = client();
+    let url = format!("http://{}/api/recommend", running.address);
+    let ask = |body: &'static str| client.post(&url).body(body).send();
+    assert_eq!(ask("{}").await.unwrap().status().as_u16(), 200);
+    // Holds the only place: it waits for events that never come.
+    let holding = tokio::spawn(ask(r#"{"user_id": "ann", "min_watermark": "w-999"}"#));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let refused = ask(r#"{"user_id": "bob"}"#).await.unwrap();
     assert_eq!(refused.status().as_u16(), 429, "no 5xx from this route");
     assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(client.get(url("/livez")).send().await.unwrap().status().as_u16(), 200, "health is always answered");
-    drop(holding);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(client.post(url("/api/recommend")).body("{}").send().await.unwrap().status().as_u16(), 200);
+    assert_eq!(ask("{}").await.unwrap().status().as_u16(), 200, "an answer that is kept takes no ranking");
+    let similar = client.get(format!("http://{}/api/items/music-00/similar", running.address)).send().await.unwrap();
+    assert_eq!(similar.status().as_u16(), 503);
+    assert_eq!(holding.await.unwrap().unwrap().status().as_u16(), 200);
+    assert_eq!(ask(r#"{"user_id": "bob"}"#).await.unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_is_finished_when_the_client_goes_away() {
+    let running = serve(&[]).await;
+    let mut writer = writer(&running.app).await;
+    let event = r#"{"events": [{"event_id": "e", "user_id": "ann", "item_id": "music-00", "type": "like"}]}"#;
+    let item = r#"{"domain": "music", "title": "New", "genres": ["rock"]}"#;
+    for (what, body) in [("POST /api/events", event), ("PUT /api/items/new", item)] {
+        let request = format!("{what} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let client = connect(running.address, &request).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(client);
+    }
+    // Longer than the connection needs to notice; the store has not begun yet.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(running.app.store.count_events().await.unwrap(), 0);
+    sqlx::query("ROLLBACK").execute(&mut writer).await.unwrap();
+    let store = &running.app.store;
+    let is_there = async || {
+        let new = medley::domain::ItemId::new("new").unwrap();
+        store.count_events().await.unwrap() == 1 && store.item(&new).await.unwrap().is_some()
+    };
+    let started = Instant::now();
+    while !is_there().await {
+        assert!(started.elapsed() < Duration::from_secs(10), "given up with the client");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
