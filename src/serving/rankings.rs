@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServiceError;
 
-/// Rankings under way for each processor, where the settings do not say: one that ranks, and others that wait for a history or for their turn. Measured in
-/// `benches/overload`: fewer leave processors idle while histories are read, more only wait longer.
+/// Rankings under way for each processor, where the settings do not say: one that ranks, and others that wait for a history or for their turn. More only wait
+/// longer; `benches/overload` measures it.
 const PLACES_PER_PROCESSOR: usize = 8;
 
 /// Shared by all tenants of a process.
