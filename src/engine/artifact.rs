@@ -89,22 +89,22 @@ impl Model {
     /// # Errors
     /// [`ArtifactError::Io`]; also when that version exists.
     pub fn publish(&self, models_dir: &Path) -> Result<Manifest, ArtifactError> {
-        let tensors = self.tensors()?;
-        let manifest =
-            Manifest { checksum: hex(&Sha256::digest(&tensors)), bytes: tensors.len() as u64, ..self.manifest.clone() };
-        let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?;
         fs::create_dir_all(models_dir)?;
-        let target = models_dir.join(&manifest.version);
-        let draft = models_dir.join(format!(".{}-{}", manifest.version, std::process::id()));
+        let target = models_dir.join(&self.manifest.version);
+        let draft = models_dir.join(format!(".{}-{}", self.manifest.version, std::process::id()));
         if draft.exists() {
             fs::remove_dir_all(&draft)?;
         }
         fs::create_dir(&draft)?;
-        for (name, bytes) in [(TENSORS, &tensors), (MANIFEST, &text)] {
-            let mut file = File::create_new(draft.join(name))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-        }
+        self.write_tensors(&draft.join(TENSORS))?;
+        // What lies in the file is summed, not a copy of it in memory, which may be as large as the model.
+        let mut tensors = File::open(draft.join(TENSORS))?;
+        let (checksum, bytes) = summed(&mut tensors)?;
+        tensors.sync_all()?;
+        let manifest = Manifest { checksum, bytes, ..self.manifest.clone() };
+        let mut file = File::create_new(draft.join(MANIFEST))?;
+        file.write_all(&serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?)?;
+        file.sync_all()?;
         File::open(&draft)?.sync_all()?;
         if target.exists() {
             fs::remove_dir_all(&draft)?;
@@ -167,7 +167,7 @@ impl Model {
         Ok(model)
     }
 
-    fn tensors(&self) -> Result<Vec<u8>, ArtifactError> {
+    fn write_tensors(&self, path: &Path) -> Result<(), ArtifactError> {
         // Neither an id nor a term holds a line break.
         let ids: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         let terms: String = self.als.terms.names().iter().flat_map(|name| [name, "\n"]).collect();
@@ -188,7 +188,7 @@ impl Model {
                 (format!("{name}.weights"), view(&of.weights)?),
             ]);
         }
-        safetensors::serialize(all, None).map_err(|error| broken(error.to_string()))
+        safetensors::serialize_to_file(all, None, path).map_err(|error| io::Error::other(error.to_string()).into())
     }
 
     fn check(&self) -> Result<(), ArtifactError> {
@@ -331,6 +331,20 @@ fn broken(reason: String) -> ArtifactError {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 and length of what is still to be read.
+fn summed(reader: &mut impl io::Read) -> io::Result<(String, u64)> {
+    let (mut sum, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok((hex(&sum.finalize()), bytes)),
+            read => {
+                sum.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
 }
 
 /// One-dimensional, as it lies in memory.
