@@ -105,6 +105,8 @@ impl Model {
         let mut file = File::create_new(draft.join(MANIFEST))?;
         file.write_all(&serde_json::to_vec_pretty(&manifest).map_err(io::Error::from)?)?;
         file.sync_all()?;
+        // The other file was made for its owner alone; replicas may run as others.
+        fs::set_permissions(draft.join(TENSORS), file.metadata()?.permissions())?;
         File::open(&draft)?.sync_all()?;
         if target.exists() {
             fs::remove_dir_all(&draft)?;
@@ -426,6 +428,8 @@ mod tests {
         let manifest = model().publish(dir.path()).unwrap();
         let opened = Model::open(&dir.path().join("v1")).unwrap();
         assert_eq!(opened, Model { manifest, ..model() });
+        let permissions = |name: &str| fs::metadata(dir.path().join("v1").join(name)).unwrap().permissions();
+        assert_eq!(permissions(TENSORS), permissions(MANIFEST), "whoever may read one may read the other");
         assert!(model().publish(dir.path()).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
     }
