@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rayon::prelude::*;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -146,7 +147,7 @@ impl Model {
         Ok(model)
     }
 
-    fn tensors(&self) -> Result<Vec<u8>, ArtifactError> {
+    fn write_tensors(&self, path: &Path) -> Result<(), ArtifactError> {
         // Neither an id nor a term holds a line break.
         let ids: String = self.item_ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         let terms: String = self.als.terms.names().iter().flat_map(|name| [name, "\n"]).collect();
@@ -167,7 +168,10 @@ impl Model {
                 (format!("{name}.weights"), view(&of.weights)?),
             ]);
         }
-        safetensors::serialize(all, None).map_err(|error| broken(error.to_string()))
+        safetensors::serialize_to_file(all, None, path).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error.into(),
+            other => broken(other.to_string()),
+        })
     }
 
     fn check(&self) -> Result<(), ArtifactError> {
@@ -391,6 +395,8 @@ mod tests {
         let manifest = model().publish(dir.path()).unwrap();
         let opened = Model::open(&dir.path().join("v1")).unwrap();
         assert_eq!(opened, Model { manifest, ..model() });
+        let permissions = |name: &str| fs::metadata(dir.path().join("v1").join(name)).unwrap().permissions();
+        assert_eq!(permissions(TENSORS), permissions(MANIFEST), "whoever may read one may read the other");
         assert!(model().publish(dir.path()).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
     }

@@ -141,6 +141,7 @@ fn fit_chosen(
     let engine = &settings.engine;
     let (covered, touched, keep) = (columns.covered, columns.touched, engine.ease_keep_per_item);
     let sums = decayed(data, times, settings, loaded.items.len());
+    let neighbours = item_knn::affordable(engine.item_knn_neighbours, touched);
     let data = columns.apply(data);
     let fit_item_to_item = || -> Result<([ItemWeights; ITEM_TO_ITEM.len()], f32), TrainingError> {
         let (mut item_to_item, mut text_share): ([ItemWeights; ITEM_TO_ITEM.len()], f32) = Default::default();
@@ -150,7 +151,7 @@ fn fit_chosen(
             }
             // EASE takes about half of the time, all others together the rest.
             report(&format!("fit {name}"), if number == 0 { 0.0 } else { 0.4 + 0.1 * number as f32 });
-            let knn = |weighting| item_knn::fit(&data, touched, weighting, engine.item_knn_neighbours);
+            let knn = |weighting| item_knn::fit(&data, touched, weighting, neighbours);
             *weights = match name {
                 "ease" => {
                     let terms = (engine.ease_side_weight > 0.0).then(|| columns.terms(loaded, covered));

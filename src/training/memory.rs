@@ -1,31 +1,39 @@
 //! How much memory a training will take, so that one that cannot fit is refused before it starts.
 
+use crate::engine::scorers::item_knn;
+
 use super::fitting::Columns;
 use super::load::Loaded;
 use super::{TrainingError, TrainingSettings};
 
 const MIB: u64 = 1 << 20;
 
-/// Bytes at the peak of a training that single precision carries (in double, the two dense matrices take twice as much): what was loaded, the dense matrices of EASE (the Gram matrix and its inverse), the weights that all models
-/// keep, and the factors of iALS with a copy of the data by person and by item.
+/// Bytes of an item as it was loaded and once more in the catalogue, with its terms, and of a person.
+const ITEM: u64 = 2_000;
+const PERSON: u64 = 150;
+
+/// Bytes at the peak of a training that single precision carries (in double, the two dense matrices take twice as much): what was loaded, and what fitting all scorers on all
+/// people takes beside it, iALS at the same time as the item-to-item models.
 pub(super) fn estimate(loaded: &Loaded, columns: &Columns, settings: &TrainingSettings) -> u64 {
     let engine = &settings.engine;
-    let (covered, touched) = (columns.covered as u64, columns.touched as u64);
+    let (covered, touched, items) = (columns.covered as u64, columns.touched as u64, loaded.items.len() as u64);
     let (people, interactions) = (loaded.data.users() as u64, loaded.data.items.len() as u64);
-    let kept = |items: u64, keep: usize| {
-        let keep = if keep == 0 { items } else { items.min(keep as u64) };
-        // While rows are put together they stand there twice.
-        2 * items * keep * 8
-    };
-    let dense = 2 * covered * covered * 4 + 2 * kept(covered, engine.ease_keep_per_item);
-    let neighbours = 3 * kept(touched, engine.item_knn_neighbours) / 2;
-    let factors = 4 * (people + touched) * engine.ials.dimensions as u64 * 4 + 2 * interactions * 12;
-    let data = 4 * interactions * 16;
-    // Beside the vectors themselves, the regression from texts to factors has them twice as sparse rows.
     let width = loaded.vectors.as_ref().map_or(0, |vectors| vectors.dimensions() as u64);
-    let vectors = loaded.items.len() as u64 * width * (3 * 4 + 2 * 8);
-    // The validation model stays while the blend is fitted.
-    data + dense + neighbours + factors + vectors + loaded.items.len() as u64 * 1_000
+    // The data four times: as loaded, without what is held out, by column, and as one model weighs it; with times.
+    let data = items * ITEM + people * PERSON + interactions * 16 * 4 + items * width * 4;
+
+    let weights = |items: u64, keep: usize| items * if keep == 0 { items } else { items.min(keep as u64) } * 8;
+    let of_ease = weights(covered, engine.ease_keep_per_item);
+    let of_knn = weights(touched, item_knn::affordable(engine.item_knn_neighbours, columns.touched));
+    // EASE has its Gram matrix beside the inverse, the graph filter its rows beside the matrix. Rows of weights stand there twice while they are put together.
+    let item_to_item = (8 * covered * covered + 2 * of_ease).max(2 * of_ease + 3 * of_knn + of_knn + interactions * 12);
+
+    let factors = |count: u64| count * engine.ials.dimensions as u64 * 4;
+    // Both sides, one of them turned, and the data by person and by item.
+    let als = factors(people + touched) + factors(people.max(touched)) + interactions * 24 + (people + touched) * 24;
+    // Then the regression from texts to factors has the vectors once more, as sparse rows.
+    let texts = factors(2 * items) + items * (width + 8) * 8;
+    data + item_to_item + als.max(texts)
 }
 
 /// Refuses a training that takes more than `training.max_memory_mib`, or than the machine has left when that is 0.

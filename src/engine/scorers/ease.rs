@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::engine::dataset::Dataset;
 
-use super::item_weights::{ItemWeights, columns};
+use super::item_weights::{ItemWeights, columns, largest};
 use super::text_ease::TextEase;
 
 /// Why EASE could not be fitted.
@@ -132,7 +132,7 @@ impl Real for f64 {}
 /// What may be wrong at most with single precision: the relative residual of the inverse.
 const TOLERANCE: f64 = 1e-2;
 
-/// `P = (XᵀX + βTᵀT + λI)⁻¹`, lower triangle.
+/// `P = (XᵀX + βTᵀT + λI)⁻¹`.
 fn inverse<T: Real>(
     data: &Dataset,
     size: usize,
@@ -161,7 +161,24 @@ fn inverse<T: Real>(
     .map_err(|llt::factor::LltError::NonPositivePivot { index }| EaseError::NotPositiveDefinite(index))?;
     let mut inverse = Mat::<T>::zeros(size, size);
     llt::inverse::inverse(inverse.as_mut(), gram.as_ref(), par, MemStack::new(&mut buffer));
+    mirror(&mut inverse);
     Ok(inverse)
+}
+
+/// Fills the upper triangle from the lower one, so that a row can be read as a column, in the order of memory. Tile by tile: a column of its own for each
+/// number would be a cache miss for each number.
+fn mirror<T: Copy>(matrix: &mut Mat<T>) {
+    const TILE: usize = 64;
+    let size = matrix.nrows();
+    for columns in (0..size).step_by(TILE) {
+        for rows in (0..=columns).step_by(TILE) {
+            for column in columns..(columns + TILE).min(size) {
+                for row in rows..(rows + TILE).min(column) {
+                    matrix[(row, column)] = matrix[(column, row)];
+                }
+            }
+        }
+    }
 }
 
 /// `|G P x - x| / |x|` for one `x` of ones with changing signs; `G` is applied through the data, as its matrix has become the factor.
@@ -169,15 +186,9 @@ fn residual<T: Real>(inverse: &Mat<T>, data: &Dataset, penalty: Penalty, side: O
     let size = inverse.nrows();
     let sign = |i: usize| if (i * 7919 % 13).is_multiple_of(2) { 1.0 } else { -1.0 };
     let mut solved = vec![0.0f64; size];
-    for column in 0..size {
-        let of = inverse.col(column);
-        for row in column..size {
-            let value: f64 = of[row].into();
-            solved[row] += value * sign(column);
-            if row > column {
-                solved[column] += value * sign(row);
-            }
-        }
+    for (column, of) in inverse.col_iter().enumerate() {
+        let value = |(row, &value): (usize, &T)| -> f64 { sign(row) * value.into() };
+        solved[column] = of.iter().enumerate().map(value).sum();
     }
     let penalties = penalties(data, size, penalty);
     let mut back: Vec<f64> = solved.iter().zip(penalties).map(|(value, penalty)| value * f64::from(penalty)).collect();
@@ -207,37 +218,31 @@ const BLOCK: usize = 64;
 /// `B` row by row: the `keep` largest of each (0: all). With a prior `S` of weight κ `B = I + κPS - P · diag(μ)`, else `I - P · diag(1 / diag P)`.
 fn rows<T: Real>(inverse: &Mat<T>, text: Option<(&TextEase, f32)>, keep: usize) -> Vec<Vec<(u32, f32)>> {
     let size = inverse.nrows();
-    // Only the lower triangle of the inverse is filled: P is symmetric.
-    let at = |i: usize, j: usize| -> f64 { if i >= j { inverse[(i, j)] } else { inverse[(j, i)] }.into() };
     let prior = text.map(|(text, kappa)| (text.prior(inverse.as_ref()), kappa));
     let mu = |j: usize| {
-        let own = at(j, j);
+        let own: f64 = inverse[(j, j)].into();
         prior.as_ref().map_or(1.0, |(prior, kappa)| 1.0 + f64::from(kappa * prior.diagonal(j, own as f32))) / own
     };
     let mu: Vec<f64> = (0..size).map(mu).collect();
     let block = |block: usize| -> Vec<Vec<(u32, f32)>> {
         let range = block * BLOCK..((block + 1) * BLOCK).min(size);
         let products = prior.as_ref().map(|(prior, kappa)| (prior, kappa, prior.products(range.clone())));
-        let weight = |i: usize, j: usize| -> f32 {
-            let (inverse, mut weight) = (at(i, j), 0.0);
-            if let Some((prior, kappa, products)) = &products {
-                weight = *kappa * prior.of(products[(j, i - range.start)], inverse as f32, j);
-            }
-            weight - (inverse * mu[j]) as f32
+        let row = |i: usize| {
+            // P is symmetric: its column is its row.
+            let of_row = inverse.col(i).iter().zip(&mu).enumerate();
+            let mut row: Vec<(u32, f32)> = Vec::with_capacity(size);
+            row.extend(of_row.filter(|(j, _)| *j != i).map(|(j, (&inverse, mu))| {
+                let (inverse, mut weight): (f64, f32) = (inverse.into(), 0.0);
+                if let Some((prior, kappa, products)) = &products {
+                    weight = *kappa * prior.of(products[(j, i - range.start)], inverse as f32, j);
+                }
+                (j as u32, weight - (inverse * mu) as f32)
+            }));
+            largest(row, keep)
         };
-        range.clone().map(|i| largest((0..size).filter(|&j| j != i).map(|j| (j as u32, weight(i, j))), keep)).collect()
+        range.clone().map(row).collect()
     };
     (0..size.div_ceil(BLOCK)).into_par_iter().flat_map_iter(block).collect()
-}
-
-/// The `keep` largest by size; all when `keep` is 0.
-fn largest(row: impl Iterator<Item = (u32, f32)>, keep: usize) -> Vec<(u32, f32)> {
-    let mut row: Vec<(u32, f32)> = row.collect();
-    if keep > 0 && row.len() > keep {
-        row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
-        row.truncate(keep);
-    }
-    row
 }
 
 /// By column: its penalty.

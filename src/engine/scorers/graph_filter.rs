@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::engine::dataset::Dataset;
 
-use super::item_weights::{ItemWeights, gram_rows};
+use super::item_weights::{ItemWeights, gram_rows, largest};
 
 /// Steps of subspace iteration: the low-pass filter needs the space of the eigenvectors, not each of them to the last digit.
 const STEPS: usize = 6;
@@ -23,21 +23,16 @@ const STEPS: usize = 6;
 /// * `alpha`: how much the ideal low-pass filter counts (α of the paper).
 /// * `keep`: how many of the largest weights stay in each row; 0 keeps all.
 ///
-/// Memory: one dense matrix of `size²` f32 and four of `size · rank`.
+/// Memory: two dense matrices of `size²` f32, one of which stays, and four of `size · rank`.
 #[must_use]
 pub fn fit(data: &Dataset, size: usize, rank: usize, alpha: f32, keep: usize, seed: u64) -> ItemWeights {
     let (normalised, degree) = normalise(data, size);
     let rank = rank.min(size / 2);
     let mut graph = Mat::<f32>::zeros(size, size);
-    let rows = gram_rows(&normalised, size, |_, row| {
-        row.columns.iter().map(|&column| (column, row.values[column as usize])).collect::<Vec<_>>()
+    let rows = gram_rows(&normalised, size, |_, row| row.values.to_vec());
+    graph.par_col_iter_mut().zip(rows).for_each(|(column, row)| {
+        column.iter_mut().zip(row).for_each(|(place, value)| *place = value);
     });
-    graph.par_col_iter_mut().zip(&rows).for_each(|(mut column, row)| {
-        for &(place, value) in row {
-            column[place as usize] = value;
-        }
-    });
-    drop(rows);
     if rank > 0 && alpha > 0.0 {
         let vectors = eigenvectors(&graph, rank, seed);
         let scaled = |power: f32| Mat::from_fn(size, rank, |i, k| vectors[(i, k)] * degree[i].max(1e-6).powf(power));
@@ -47,12 +42,8 @@ pub fn fit(data: &Dataset, size: usize, rank: usize, alpha: f32, keep: usize, se
         .into_par_iter()
         .map(|i| (0..size).filter(|&j| j != i && degree[j] > 0.0).map(|j| (j as u32, graph[(i, j)])).collect())
         .map(|mut row: Vec<(u32, f32)>| {
-            if keep > 0 && row.len() > keep {
-                row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
-                row.truncate(keep);
-            }
             row.retain(|&(_, weight)| weight != 0.0);
-            row
+            largest(row, keep)
         })
         .collect();
     ItemWeights::from_rows(rows, keep)

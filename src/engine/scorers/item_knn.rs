@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::dataset::Dataset;
 
-use super::item_weights::{ItemWeights, gram_rows};
+use super::item_weights::{ItemWeights, gram_rows, largest};
 
 /// How the user-item matrix is weighed before columns are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,16 @@ pub enum Weighting {
 const K1: f32 = 1.2;
 const B: f32 = 0.2;
 
-/// The `neighbours` most similar items of each of the first `size` columns of `data`. Only what people are for counts: a strength that is not
+/// A model has at most so many weights (8 bytes each): 50 neighbours for each of a million items.
+const MOST_WEIGHTS: usize = 50_000_000;
+
+/// How many neighbours each of `size` items gets where `wanted` are asked for (0: all): in a very large catalogue, fewer.
+#[must_use]
+pub fn affordable(wanted: usize, size: usize) -> usize {
+    if wanted == 0 { 0 } else { wanted.min((MOST_WEIGHTS / size.max(1)).max(1)) }
+}
+
+/// The `neighbours` most similar items of each of the first `size` columns of `data` (0: all that are alike). Only what people are for counts: a strength that is not
 /// positive is left out. See [`gram_rows`] for time and memory.
 #[must_use]
 pub fn fit(data: &Dataset, size: usize, weighting: Weighting, neighbours: usize) -> ItemWeights {
@@ -44,11 +53,7 @@ pub fn fit(data: &Dataset, size: usize, weighting: Weighting, neighbours: usize)
         let mut row: Vec<(u32, f32)> =
             others.map(|other| (other, alike(other as usize, gram.values[other as usize]))).collect();
         row.retain(|&(_, weight)| weight > 0.0);
-        if neighbours > 0 && row.len() > neighbours {
-            row.select_nth_unstable_by(neighbours, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            row.truncate(neighbours);
-        }
-        row
+        largest(row, neighbours)
     });
     ItemWeights::from_rows(rows, neighbours)
 }

@@ -102,12 +102,14 @@ impl ItemWeights {
     }
 }
 
-/// The `keep` largest by size, in the order of their columns; all when `keep` is 0.
-fn largest(mut row: Vec<(u32, f32)>, keep: usize) -> Vec<(u32, f32)> {
+/// The `keep` largest by size, in the order of their columns; all when `keep` is 0. The memory of the rest is given back: a row may have been as long as
+/// the catalogue, and as many rows as there are items wait to be put together.
+pub(super) fn largest(mut row: Vec<(u32, f32)>, keep: usize) -> Vec<(u32, f32)> {
     if keep > 0 && row.len() > keep {
         row.select_nth_unstable_by(keep, |a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
         row.truncate(keep);
     }
+    row.shrink_to_fit();
     row.sort_unstable_by_key(|&(target, _)| target);
     row
 }
@@ -130,7 +132,7 @@ pub(super) fn columns(data: &Dataset, size: usize) -> Vec<Vec<(u32, f32)>> {
     users_of
 }
 
-/// One row of `XᵀX`: the columns that are not zero, rising, and all values by column.
+/// One row of `XᵀX`: the columns that are not zero, in no order, and all values by column.
 pub(super) struct GramRow<'a> {
     pub columns: &'a [u32],
     pub values: &'a [f32],
@@ -158,7 +160,6 @@ pub(super) fn gram_rows<T: Send>(data: &Dataset, size: usize, make: impl Fn(usiz
                     }
                 }
             }
-            columns.sort_unstable();
             let made = make(row, GramRow { columns, values });
             // Only what was written is wiped: in a large catalogue a row touches few columns.
             for column in columns.drain(..) {
@@ -242,7 +243,8 @@ mod tests {
         data.push(&mut [(0, 1.0), (1, 2.0)]);
         data.push(&mut [(1, 3.0), (2, 1.0)]);
         let rows = gram_rows(&data, 3, |_, row| row.values.to_vec());
-        let columns = gram_rows(&data, 3, |_, row| row.columns.to_vec());
+        let sorted = |row: GramRow<'_>| row.columns.iter().copied().collect::<std::collections::BTreeSet<u32>>();
+        let columns = gram_rows(&data, 3, |_, row| sorted(row).into_iter().collect::<Vec<u32>>());
         assert_eq!(columns, [vec![0, 1], vec![0, 1, 2], vec![1, 2]]);
         assert_eq!(rows, [[1.0, 2.0, 0.0], [2.0, 13.0, 3.0], [0.0, 3.0, 1.0]]);
     }

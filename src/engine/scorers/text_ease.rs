@@ -8,7 +8,6 @@
 //! EASE with that prior minimises `|X - XB|² + (λ - κ)|B|² + κ|B - S|²` with a zero diagonal: `B = I + κPS - P · diag(μ)`, `μ_j = (1 + κ(PS)_jj) / P_jj`,
 //! `P = (XᵀX + λI)⁻¹`. The penalty `λ` is that of EASE without a prior, of which `κ` is a share, so that one inverse serves every share.
 
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::solvers::{DenseSolveCore as _, Llt};
 use faer::traits::RealField;
 use faer::{Accum, Mat, MatRef, Par, Side};
@@ -53,27 +52,20 @@ impl TextEase {
         scale.iter().all(|value| value.is_finite()).then_some(Self { vectors, middle, own, scale })
     }
 
-    /// Makes ready for an inverse `P`, of which only the lower triangle is filled.
+    /// Makes ready for an inverse `P`.
     pub(super) fn prior<T: RealField + Copy + From<f32> + Into<f64>>(&self, inverse: MatRef<'_, T>) -> Prior<'_> {
         let (size, width) = (self.vectors.nrows(), self.vectors.ncols());
         let turned = &self.vectors * &self.middle;
         let turned = Mat::<T>::from_fn(size, width, |i, d| T::from(turned[(i, d)]));
         let mut moved = Mat::<T>::zeros(size, width);
-        let halves =
-            [(inverse, BlockStructure::TriangularLower), (inverse.transpose(), BlockStructure::StrictTriangularUpper)];
-        for (half, shape) in halves {
-            triangular::matmul(
-                moved.as_mut(),
-                BlockStructure::Rectangular,
-                Accum::Add,
-                half,
-                shape,
-                turned.as_ref(),
-                BlockStructure::Rectangular,
-                T::from(1.0),
-                Par::rayon(0),
-            );
-        }
+        faer::linalg::matmul::matmul(
+            moved.as_mut(),
+            Accum::Replace,
+            inverse,
+            turned.as_ref(),
+            T::from(1.0),
+            Par::rayon(0),
+        );
         let single = |i: usize, d: usize| -> f32 {
             let value: f64 = moved[(i, d)].into();
             value as f32
@@ -128,9 +120,8 @@ pub(super) mod tests {
         let whole = dense(&vectors);
         let inverse = Mat::<f32>::from_fn(size, size, |i, j| 1.0 / (1.0 + (i as f32 - j as f32).powi(2)));
         let expected = &inverse * &whole;
-        let lower = Mat::from_fn(size, size, |i, j| if i >= j { inverse[(i, j)] } else { f32::NAN });
         let text = TextEase::new(vectors).unwrap();
-        let prior = text.prior(lower.as_ref());
+        let prior = text.prior(inverse.as_ref());
         let products = prior.products(0..size);
         for i in 0..size {
             for j in 0..size {
