@@ -58,6 +58,7 @@ pub struct Server {
     request_timeout_ms: u64,
     header_timeout_ms: u64,
     drain_timeout_ms: u64,
+    leave_delay_ms: u64,
     tls_certificate: PathBuf,
     tls_key: PathBuf,
     pub behind_proxy: bool,
@@ -132,6 +133,7 @@ pub struct Training {
     pub blend_samples: usize,
     pub keep_versions: usize,
     pub max_memory_mib: u64,
+    take_over_after_ms: u64,
 }
 
 /// What the command line and the environment lay over the file.
@@ -303,6 +305,10 @@ impl Server {
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)
     }
+    #[must_use]
+    pub fn leave_delay(&self) -> Duration {
+        Duration::from_millis(self.leave_delay_ms)
+    }
 }
 
 impl Database {
@@ -317,6 +323,13 @@ impl Database {
     #[must_use]
     pub fn refresh_interval(&self) -> Duration {
         Duration::from_millis(self.refresh_interval_ms.max(10))
+    }
+}
+
+impl Training {
+    #[must_use]
+    pub fn take_over_after(&self) -> Duration {
+        Duration::from_millis(self.take_over_after_ms)
     }
 }
 

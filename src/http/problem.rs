@@ -158,7 +158,9 @@ impl From<ServiceError> for ApiError {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::NotFound { what, id } => Self::NotFound { what, id },
-            ServiceError::BrokenModel { .. } => Self::BrokenModel(error.to_string()),
+            ServiceError::BrokenModel { .. } | ServiceError::MissingModel { .. } => {
+                Self::BrokenModel(error.to_string())
+            }
             ServiceError::Store(StoreError::Conflict(reason)) => Self::Conflict(reason),
             ServiceError::Store(StoreError::Unavailable(reason)) => {
                 tracing::warn!(%reason, "the store does not answer");

@@ -13,6 +13,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ pub enum ServiceError {
     /// The artifact of that version cannot be used; the model in force stays.
     #[error("version `{version}` cannot be used: {reason}")]
     BrokenModel { version: String, reason: String },
+    /// The artifact of that version is not to be seen from here: it was deleted, or has not arrived yet. The model in force stays.
+    #[error("the files of version `{version}` are not there")]
+    MissingModel { version: String },
     /// A provider's settings cannot be used.
     #[error("{0}")]
     Provider(String),
@@ -70,7 +74,7 @@ pub struct ModelEntry {
 /// Whether the service can take traffic.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// It can answer a recommendation: the catalogue has been read. Stays so while the store is away.
+    /// It can answer a recommendation: the catalogue has been read. Stays so while the store is away, until the service is about to stop.
     pub ready: bool,
     pub store_answers: bool,
     pub items: usize,
@@ -92,6 +96,8 @@ pub struct Service {
     measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
     /// The evaluation that was read last.
     evaluation: Mutex<Option<String>>,
+    /// It is about to stop.
+    leaving: AtomicBool,
 }
 
 impl Service {
@@ -109,6 +115,7 @@ impl Service {
             histories: Breaker::default(),
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),
+            leaving: AtomicBool::new(false),
             providers: Arc::new(Providers::new(&config.large_model).map_err(ServiceError::Provider)?),
             config,
             store,
@@ -180,12 +187,17 @@ impl Service {
             .await
     }
 
+    /// From now on it says that it cannot take traffic, so that none is sent any more; what comes is answered.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the service can take traffic, and on what.
     pub async fn readiness(&self) -> Readiness {
         let patience = self.config.database.acquire_timeout();
         let store_answers = matches!(tokio::time::timeout(patience, self.store.ping()).await, Ok(Ok(())));
         Readiness {
-            ready: self.catalogue.is_loaded(),
+            ready: self.catalogue.is_loaded() && !self.leaving.load(Ordering::Relaxed),
             store_answers,
             items: self.catalogue.read().len(),
             model_version: self.models.current().map(|live| live.model.manifest.version.clone()),

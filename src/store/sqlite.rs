@@ -17,7 +17,7 @@ use super::behaviour::{NewRow, Row, kind_of};
 use super::error::is_busy;
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, tenants};
+use super::shared::{Lock, TENANTS, failpoint, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -48,8 +48,7 @@ impl SqliteStore {
         let connect = SqliteConnectOptions::from_str(&options.url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(synchronous())
             .foreign_keys(true)
             .busy_timeout(WRITE_TIMEOUT)
             // SQLite works in a thread of its own: a whole history is handed over without either waiting for the other.
@@ -141,7 +140,9 @@ impl SqliteStore {
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
         let inserted = self.insert_in(&mut tx, rows).await?;
+        failpoint("events-before-commit");
         tx.commit().await?;
+        failpoint("events-after-commit");
         Ok(inserted)
     }
 
@@ -171,6 +172,7 @@ impl SqliteStore {
             query.push(" ON CONFLICT DO NOTHING");
             // A full chunk is always the same statement and stays prepared.
             let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut **tx).await?;
+            failpoint("events-mid-batch");
             if inserted.rows_affected() > 0 {
                 accepted += inserted.rows_affected();
                 newest = Some(inserted.last_insert_rowid());
@@ -244,6 +246,15 @@ impl SqliteStore {
 
 fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
     Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
+}
+
+/// FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
+fn synchronous() -> SqliteSynchronous {
+    // What that costs can be measured.
+    if cfg!(feature = "failpoints") && std::env::var("SQLITE_SYNCHRONOUS").is_ok_and(|value| value == "NORMAL") {
+        return SqliteSynchronous::Normal;
+    }
+    SqliteSynchronous::Full
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that
