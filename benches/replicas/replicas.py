@@ -68,6 +68,7 @@ def start_postgres(processes):
     if os.getuid() == 0:
         user = "postgres" if any(entry.pw_name == "postgres" for entry in pwd.getpwall()) else "nobody"
         shutil.chown(data, user)
+    os.chmod(data, 0o700)
     initdb = [f"{programs}/initdb", "--pgdata", data, "--username=medley", "--auth=trust", "--encoding=UTF8", "--locale=C"]
     subprocess.run(initdb, user=user, check=True, stdout=subprocess.DEVNULL, cwd="/")
     port = free_port()
@@ -92,7 +93,6 @@ def start_pgbouncer(processes, postgres):
         settings.append("max_prepared_statements = 200")
     with open(f"{folder}/pgbouncer.ini", "w") as file:
         file.write("\n".join(settings) + "\n")
-    os.chmod(processes.work, 0o755)
     user = "nobody" if os.getuid() == 0 else None
     processes.start("pgbouncer", [program, f"{folder}/pgbouncer.ini"], user=user)
     until("PgBouncer accepts connections", lambda: socket.create_connection(("127.0.0.1", port), 1))
@@ -249,6 +249,7 @@ def main():
     parser.add_argument("--clients", type=int, default=6)
     arguments = parser.parse_args()
     work = tempfile.mkdtemp(prefix="medley-replicas-")
+    os.chmod(work, 0o755)  # what runs as another user has its folder here
     processes = Processes(work)
     right = False
     try:
