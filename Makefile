@@ -7,7 +7,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 CYCLONEDX_VERSION := 0.5.7
 FUZZ_SECONDS := 60
 
-.PHONY: run test tools fmt clippy deny unit schemathesis fuzz sbom clean
+.PHONY: run test tools fmt clippy deny unit schemathesis fuzz soak sbom clean
 
 # The service on SQLite in ./data, with the demo catalogue.
 run:
@@ -41,6 +41,10 @@ schemathesis: tools
 # Each fuzz target for so many seconds: make fuzz FUZZ_SECONDS=3600.
 fuzz:
 	fuzz/run $(FUZZ_SECONDS)
+
+# A million events through 200 kills, on both databases: make soak SOAK="--events 100000 --kills 20".
+soak:
+	benches/soak/run $(SOAK)
 
 # The bill of materials of the program, as target/sbom/medley.cdx.json.
 sbom:

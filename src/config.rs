@@ -120,6 +120,7 @@ pub struct Training {
     pub blend_samples: usize,
     pub keep_versions: usize,
     pub max_memory_mib: u64,
+    take_over_after_ms: u64,
 }
 
 /// What the command line and the environment lay over the file.
@@ -295,6 +296,13 @@ impl Database {
     #[must_use]
     pub fn refresh_interval(&self) -> Duration {
         Duration::from_millis(self.refresh_interval_ms.max(10))
+    }
+}
+
+impl Training {
+    #[must_use]
+    pub fn take_over_after(&self) -> Duration {
+        Duration::from_millis(self.take_over_after_ms)
     }
 }
 

@@ -151,8 +151,9 @@ async fn service(folder: &Path, count: usize) {
     let manifest = synthetic::model(&items).publish(&config.models_dir(store.tenant())).expect("an artifact");
     let json = serde_json::to_value(&manifest).expect("JSON");
     let now = Timestamp::now();
-    store.record_model(&manifest.version, &json, now).await.expect("a record");
-    store.activate_model(&manifest.version, now).await.expect("an active model");
+    let trainer = store.begin_training().await.expect("nobody trains");
+    assert!(store.publish_model(&manifest.version, &json, trainer.epoch(), now).await.expect("a record"));
+    trainer.release().await;
     store.close().await;
     println!("{count} items, model of {} MiB in {}", manifest.bytes >> 20, folder.display());
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::train::log_progress;
 use crate::config::{Config, DemoCatalogue};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use crate::training::TrainingError;
 use crate::{demo, http, training};
 
 /// Whether the settings want the demo, should the store be empty.
@@ -51,8 +52,13 @@ pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<()> {
     // Synthetic listeners have little to teach, and somebody waits for the first answer.
     (settings.validation_rounds, settings.blend_samples) = (1, 2);
     settings.embedder = None;
-    if let Err(error) = training::train(Arc::clone(store), settings, Timestamp::now(), log_progress()).await {
-        tracing::warn!(%error, "no model could be trained on the demo catalogue");
+    match training::train(Arc::clone(store), settings, Timestamp::now(), log_progress()).await {
+        Ok(_) => {}
+        // Several services that start on one empty database: one of them trains.
+        Err(TrainingError::Store(StoreError::Conflict(reason))) => {
+            tracing::info!(reason, "somebody else trains on the demo catalogue");
+        }
+        Err(error) => tracing::warn!(%error, "no model could be trained on the demo catalogue"),
     }
     Ok(())
 }

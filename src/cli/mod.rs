@@ -159,7 +159,7 @@ fn execute(cli: Cli) -> Result<()> {
     }
     let context = Context { config: Arc::new(config), tenant: cli.global.tenant, json: cli.global.json };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match command {
             Command::Serve(arguments) => serve::run(&context, &arguments).await,
             Command::Import(arguments) => import::run(&context, &arguments).await,
@@ -177,7 +177,10 @@ fn execute(cli: Cli) -> Result<()> {
             Command::Config => config::run(&context),
             Command::Health(arguments) => health::run(&context, &arguments).await,
         }
-    })
+    });
+    // A training that is under way is not waited for: another service goes on with it.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

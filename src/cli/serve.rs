@@ -51,9 +51,16 @@ pub async fn run(context: &Context, arguments: &ServeArgs) -> Result<()> {
     let service = Service::start(Arc::clone(&config), Arc::clone(&store)).await?;
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
-    let router = http::router(service).await;
+    let router = http::router(Arc::clone(&service)).await;
     announce(listener.local_addr()?, wanted, store.kind(), &config)?;
-    http::serve(listener, router, tls, &config.server, http::stop_signal()).await?;
+    let delay = config.server.leave_delay();
+    let leaving = async move {
+        http::stop_signal().await;
+        // A load balancer learns of it by /readyz, and sends the next requests to others.
+        service.leave();
+        tokio::time::sleep(delay).await;
+    };
+    http::serve(listener, router, tls, &config.server, leaving).await?;
     store.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -20,6 +20,7 @@ pub struct Server {
     header_timeout_ms: u64,
     body_timeout_ms: u64,
     drain_timeout_ms: u64,
+    leave_delay_ms: u64,
     tls_certificate: PathBuf,
     tls_key: PathBuf,
     pub behind_proxy: bool,
@@ -48,6 +49,10 @@ impl Server {
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)
+    }
+    #[must_use]
+    pub fn leave_delay(&self) -> Duration {
+        Duration::from_millis(self.leave_delay_ms)
     }
 
     /// What must hold of the settings, and what is said where it does not.

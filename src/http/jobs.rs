@@ -36,7 +36,7 @@ pub struct JobAnswer {
 
 impl From<Job> for JobAnswer {
     fn from(job: Job) -> Self {
-        let Job { id, kind, state, phase, progress, log, result, created_at, updated_at } = job;
+        let Job { id, kind, state, phase, progress, log, result, created_at, updated_at, trainers: _ } = job;
         Self { id, kind, state: state.as_str(), phase, progress, log, result, created_at, updated_at }
     }
 }

@@ -1,6 +1,8 @@
 //! Models: what can be asked for, training another, switching.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::LOCATION;
@@ -17,8 +19,8 @@ use super::problem::ApiError;
 use crate::config::Config;
 use crate::domain::Tenant;
 use crate::large_model::{Embedder, Providers};
-use crate::serving::{ModelEntry, ModelRecord, ServiceError};
-use crate::training::{self, TrainingSettings};
+use crate::serving::{ModelEntry, ModelRecord, ServiceError, Tenants};
+use crate::training::{self, JobWatch, TrainingSettings};
 
 /// A model that a request can name, in one trained version.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -98,6 +100,24 @@ pub async fn train(Served(service): Served) -> Result<Response, ApiError> {
     let job = training::start_job(Arc::clone(&service.store), settings).await.map_err(ServiceError::Store)?;
     let location = HeaderValue::try_from(format!("/api/jobs/{}", job.id)).map_err(|_| ApiError::Internal)?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(JobAnswer::from(job))).into_response())
+}
+
+/// Goes on with trainings whose process is gone, of all tenants served, as long as the service lives.
+pub(super) async fn look_after_jobs(tenants: Weak<Tenants>, interval: Duration) {
+    let mut watches: BTreeMap<Tenant, JobWatch> = BTreeMap::new();
+    loop {
+        tokio::time::sleep(interval).await;
+        let Some(tenants) = tenants.upgrade() else { return };
+        for service in tenants.services() {
+            let tenant = service.store.tenant();
+            let watch = watches.entry(tenant.clone()).or_default();
+            let patience = service.config.training.take_over_after();
+            let settings = || settings_with(&service.config, tenant, Some(Arc::clone(&service.providers)));
+            if let Err(error) = watch.look(&service.store, patience, settings).await {
+                tracing::debug!(%error, %tenant, "cannot look after the jobs of others");
+            }
+        }
+    }
 }
 
 /// What training is told by the settings, for a tenant.

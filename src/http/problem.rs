@@ -165,7 +165,9 @@ impl From<ServiceError> for ApiError {
         match error {
             ServiceError::NotFound { what, id } => Self::NotFound { what, id },
             ServiceError::Overloaded => Self::Overloaded(false),
-            ServiceError::BrokenModel { .. } => Self::BrokenModel(error.to_string()),
+            ServiceError::BrokenModel { .. } | ServiceError::MissingModel { .. } => {
+                Self::BrokenModel(error.to_string())
+            }
             ServiceError::Store(StoreError::Conflict(reason)) => Self::Conflict(reason),
             ServiceError::Store(StoreError::Unavailable(reason)) => {
                 tracing::warn!(%reason, "the store does not answer");

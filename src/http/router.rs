@@ -87,6 +87,7 @@ pub async fn router(service: Arc<Service>) -> Router {
     let tenants = Arc::new(Tenants::new(Arc::clone(&service)));
     tenants.serve(&keys.tenants(Timestamp::now())).await;
     tokio::spawn(follow(Arc::downgrade(&tenants), Arc::clone(&keys), config.database.refresh_interval()));
+    tokio::spawn(models::look_after_jobs(Arc::downgrade(&tenants), config.database.refresh_interval()));
     let app = App {
         config: Arc::clone(config),
         room: Arc::new(limits::Room::new(&config.server)),

@@ -1,15 +1,16 @@
 //! The model that answers now, and the one before it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use crate::engine::artifact::{BoundModel, Manifest, Model};
+use crate::engine::artifact::{ArtifactError, BoundModel, Manifest, Model};
 use crate::store::{ModelRecord, Store};
 
 use super::ServiceError;
@@ -32,9 +33,21 @@ pub(super) struct LiveModels {
     current: ArcSwapOption<BoundModel>,
     /// Kept in memory, so that going back to it needs no loading.
     previous: ArcSwapOption<BoundModel>,
-    /// Held by whoever switches; the versions that were refused, so that each is complained of once.
-    switching: Mutex<HashSet<String>>,
+    /// Held by whoever switches; the versions that could not be used, so that each is complained of once.
+    switching: Mutex<HashMap<String, Refusal>>,
 }
+
+/// A version that could not be used so far.
+struct Refusal {
+    /// When it is tried again.
+    again_at: Instant,
+    /// How long after that.
+    pause: Duration,
+}
+
+/// A broken artifact is read again after as long at most: it may be one that another machine is still copying.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 impl LiveModels {
     pub(super) fn new(models_dir: PathBuf) -> Self {
@@ -42,7 +55,7 @@ impl LiveModels {
             models_dir,
             current: ArcSwapOption::empty(),
             previous: ArcSwapOption::empty(),
-            switching: Mutex::new(HashSet::new()),
+            switching: Mutex::default(),
         }
     }
 
@@ -54,8 +67,8 @@ impl LiveModels {
         self.current.load().as_ref().is_some_and(|live| live.model.manifest.version == version)
     }
 
-    /// Switches to the version that the store calls active. One that is broken is refused and the model in force stays; with
-    /// none in force the newest version that is whole takes its place.
+    /// Switches to the version that the store calls active. One that is broken, or whose files are not to be seen here yet, is refused, the model in
+    /// force stays, and it is tried again later; with none in force the newest version that is whole takes its place.
     pub(super) async fn refresh(
         &self,
         store: &dyn Store,
@@ -75,17 +88,28 @@ impl LiveModels {
             if self.runs(&version) {
                 return Ok(());
             }
-            if refused.contains(&version) {
+            let before = refused.get(&version);
+            if before.is_some_and(|before| Instant::now() < before.again_at) {
                 continue;
             }
             match self.load(catalogue, &version).await {
                 Ok(model) => {
+                    refused.remove(&version);
                     self.switch_to(model);
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a model is refused; the one in force stays");
-                    refused.insert(version);
+                    match before {
+                        None => {
+                            tracing::error!(%error, "a model is refused; the one in force stays; trying again later")
+                        }
+                        Some(_) => tracing::debug!(%error, "a model is refused again"),
+                    }
+                    // What is not there costs nothing to look for at every turn; all of a broken artifact is read each time.
+                    let is_missing = matches!(&error, ServiceError::MissingModel { .. });
+                    let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+                    let pause = if is_missing { Duration::ZERO } else { pause };
+                    refused.insert(version, Refusal { again_at: Instant::now() + pause, pause });
                 }
             }
         }
@@ -139,10 +163,13 @@ impl LiveModels {
             return Err(broken("not the name of a version".to_owned()));
         }
         let dir = self.models_dir.join(version);
-        let model = tokio::task::spawn_blocking(move || Model::open(&dir))
-            .await
-            .map_err(|error| broken(error.to_string()))?
-            .map_err(|error| broken(error.to_string()))?;
+        let opened = tokio::task::spawn_blocking(move || Model::open(&dir)).await;
+        let model = opened.map_err(|error| broken(error.to_string()))?.map_err(|error| match error {
+            ArtifactError::Io(error) if error.kind() == ErrorKind::NotFound => {
+                ServiceError::MissingModel { version: version.to_owned() }
+            }
+            error => broken(error.to_string()),
+        })?;
         if model.manifest.version != version {
             return Err(broken(format!("its manifest is of version `{}`", model.manifest.version)));
         }

@@ -16,6 +16,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ pub enum ServiceError {
     /// As many rankings are under way as there is room for.
     #[error("too many at once")]
     Overloaded,
+    /// The artifact of that version is not to be seen from here: it was deleted, or has not arrived yet. The model in force stays.
+    #[error("the files of version `{version}` are not there")]
+    MissingModel { version: String },
     /// A provider's settings cannot be used.
     #[error("{0}")]
     Provider(String),
@@ -78,7 +82,8 @@ pub struct ModelEntry {
 /// Whether the service can take traffic.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// It can answer a recommendation: the catalogue has been read, from the store or from the disk. Stays so while the store is away.
+    /// It can answer a recommendation: the catalogue has been read, from the store or from the disk. Stays so while the store is away, until the service is about to
+    /// stop.
     pub ready: bool,
     pub store_answers: bool,
     pub items: usize,
@@ -104,6 +109,8 @@ pub struct Service {
     measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
     /// The evaluation that was read last.
     evaluation: Mutex<Option<String>>,
+    /// It is about to stop.
+    leaving: AtomicBool,
 }
 
 impl Service {
@@ -141,6 +148,7 @@ impl Service {
             rankings,
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),
+            leaving: AtomicBool::new(false),
             providers: Arc::new(Providers::new(&config.large_model).map_err(ServiceError::Provider)?),
             config,
             store,
@@ -236,12 +244,17 @@ impl Service {
             .await
     }
 
+    /// From now on it says that it cannot take traffic, so that none is sent any more; what comes is answered.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the service can take traffic, and on what.
     pub async fn readiness(&self) -> Readiness {
         let patience = self.config.database.acquire_timeout();
         let store_answers = matches!(tokio::time::timeout(patience, self.store.ping()).await, Ok(Ok(())));
         Readiness {
-            ready: self.catalogue.is_loaded(),
+            ready: self.catalogue.is_loaded() && !self.leaving.load(Ordering::Relaxed),
             store_answers,
             items: self.catalogue.read().len(),
             model_version: self.models.current().map(|live| live.model.manifest.version.clone()),

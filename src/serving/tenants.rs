@@ -40,6 +40,12 @@ impl Tenants {
         self.others.load().get(tenant).cloned()
     }
 
+    /// All services that run.
+    #[must_use]
+    pub fn services(&self) -> Vec<Arc<Service>> {
+        std::iter::once(&self.default).chain(self.others.load().values()).cloned().collect()
+    }
+
     /// Whether the default tenant is the only one.
     #[must_use]
     pub fn is_single(&self) -> bool {

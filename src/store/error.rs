@@ -54,6 +54,10 @@ fn from_postgres(code: &str) -> StoreError {
     let passing = ["08", "40", "53", "55P03", "57", "25006", "58"];
     match code {
         "28P01" | "28000" => StoreError::Failed("the name or password was not accepted".to_owned()),
+        "42P05" | "26000" => StoreError::Failed(
+            "a pooler gives prepared statements to the wrong connections; PgBouncer needs max_prepared_statements (docs/operations.md)"
+                .to_owned(),
+        ),
         "3D000" => StoreError::Failed("there is no database of this name".to_owned()),
         // disk_full
         "53100" => StoreError::Full,

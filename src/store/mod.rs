@@ -12,6 +12,7 @@ use jiff::Timestamp;
 pub use audit::{Act, AuditStore, NewAct, Subject};
 pub use keys::{DayUse, KeyRecord, KeyStore, PreviousSecret};
 pub use sealing::MasterKey;
+pub use training::{TrainingLock, TrainingStore};
 
 use people::People;
 
@@ -31,6 +32,7 @@ mod people;
 pub mod postgres;
 mod sealing;
 pub mod sqlite;
+mod training;
 mod vectors;
 
 /// What went wrong in the store, as far as a caller can act on it.
@@ -209,7 +211,18 @@ pub struct ModelRecord {
 
 #[async_trait]
 pub trait ModelStore: Send + Sync {
-    async fn record_model(&self, version: &str, manifest: &serde_json::Value, now: Timestamp) -> Result<()>;
+    /// Records what the trainer of this epoch made, and makes it the active model, in one; false, and nothing has changed, when there was another
+    /// trainer since. Doing so again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a version of this name by somebody else.
+    async fn publish_model(
+        &self,
+        version: &str,
+        manifest: &serde_json::Value,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<bool>;
     /// Newest first.
     async fn models(&self) -> Result<Vec<ModelRecord>>;
     /// Makes this version the only active one; false when there is none of this name.
@@ -251,17 +264,25 @@ pub struct Job {
     /// The last lines of its log.
     pub log: Vec<String>,
     pub result: Option<serde_json::Value>,
+    /// How many trainers have worked on it: each after the first took it over from one that was gone.
+    pub trainers: u32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
 
+/// Jobs belong to the trainer of an epoch ([`TrainingStore`]); one that is not the newest changes none.
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Starts a job of this kind, unless one is running that was updated after `stale_before` (a
-    /// [`StoreError::Conflict`] that names it). One that is stale is marked failed. Safe across replicas.
-    async fn start_job(&self, job: &Job, stale_before: Timestamp) -> Result<()>;
-    /// Stores its state as given, provided that it is still running; false when somebody else has ended it.
-    async fn update_job(&self, job: &Job) -> Result<bool>;
+    /// Records a new job of the trainer of this epoch; false when there was another trainer since.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one of its kind is recorded as running.
+    async fn start_job(&self, job: &Job, epoch: i64) -> Result<bool>;
+    /// Gives the running job of this kind, if there is one, to the trainer of this epoch, provided that it is the newest.
+    async fn adopt_job(&self, kind: &str, epoch: i64, now: Timestamp) -> Result<Option<Job>>;
+    /// Stores its state as given; false when it has ended, or is another trainer's.
+    async fn update_job(&self, job: &Job, epoch: i64) -> Result<bool>;
+    async fn running_job(&self, kind: &str) -> Result<Option<Job>>;
     async fn job(&self, id: &str) -> Result<Option<Job>>;
 }
 
@@ -316,6 +337,7 @@ pub trait Store:
     + EncryptionStore
     + ModelStore
     + JobStore
+    + TrainingStore
     + KeyStore
     + EvaluationStore
     + VectorStore

@@ -17,18 +17,65 @@ fn record((version, manifest, created_at, active, activated_at): Row) -> Result<
     })
 }
 
+/// Makes this version the only active one: 1, or 0 when there is none of this name.
+macro_rules! activate {
+    ($store:expr, $tx:expr, $version:expr, $now:expr) => {{
+        // Two statements, because the index that allows one active model looks at every row as it changes.
+        sqlx::query("UPDATE models SET active = FALSE WHERE tenant = $1 AND active AND version <> $2")
+            .bind($store.tenant.as_str())
+            .bind($version)
+            .execute(&mut **$tx)
+            .await?;
+        sqlx::query("UPDATE models SET active = TRUE, activated_at = $3 WHERE tenant = $1 AND version = $2")
+            .bind($store.tenant.as_str())
+            .bind($version)
+            .bind(micros($now))
+            .execute(&mut **$tx)
+            .await?
+            .rows_affected()
+    }};
+}
+
 for_both_databases! {
 impl ModelStore {
-    async fn record_model(&self, version: &str, manifest: &serde_json::Value, now: Timestamp) -> Result<()> {
+    async fn publish_model(
+        &self,
+        version: &str,
+        manifest: &serde_json::Value,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Result<bool> {
         let mut tx = self.begin().await?;
-        sqlx::query("INSERT INTO models (tenant, version, manifest, created_at) VALUES ($1, $2, $3, $4)")
+        self.lock(&mut tx, Lock::Models).await?;
+        // Changes nothing, and holds the row until the end: a trainer who comes now waits for it.
+        let is_newest = sqlx::query("UPDATE trainers SET epoch = epoch WHERE tenant = $1 AND epoch = $2")
             .bind(self.tenant.as_str())
-            .bind(version)
-            .bind(to_json(manifest)?)
-            .bind(micros(now))
+            .bind(epoch)
             .execute(&mut *tx)
-            .await?;
-        Ok(tx.commit().await?)
+            .await?
+            .rows_affected();
+        if is_newest == 0 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        let recorded = sqlx::query(
+            "INSERT INTO models (tenant, version, manifest, epoch, created_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (tenant, version) DO UPDATE SET manifest = excluded.manifest WHERE models.epoch = excluded.epoch",
+        )
+        .bind(self.tenant.as_str())
+        .bind(version)
+        .bind(to_json(manifest)?)
+        .bind(epoch)
+        .bind(micros(now))
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if recorded == 0 {
+            return Err(StoreError::Conflict(format!("there is a model {version}")));
+        }
+        activate!(self, &mut tx, version, now);
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn models(&self) -> Result<Vec<ModelRecord>> {
@@ -45,19 +92,7 @@ impl ModelStore {
     async fn activate_model(&self, version: &str, now: Timestamp) -> Result<bool> {
         let mut tx = self.begin().await?;
         self.lock(&mut tx, Lock::Models).await?;
-        // Two statements, because the index that allows one active model looks at every row as it changes.
-        sqlx::query("UPDATE models SET active = FALSE WHERE tenant = $1 AND active AND version <> $2")
-            .bind(self.tenant.as_str())
-            .bind(version)
-            .execute(&mut *tx)
-            .await?;
-        let found = sqlx::query("UPDATE models SET active = TRUE, activated_at = $3 WHERE tenant = $1 AND version = $2")
-            .bind(self.tenant.as_str())
-            .bind(version)
-            .bind(micros(now))
-            .execute(&mut *tx)
-            .await?
-            .rows_affected();
+        let found = activate!(self, &mut tx, version, now);
         if found == 0 {
             tx.rollback().await?;
             return Ok(false);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,11 +13,15 @@ use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres
 use super::behaviour::{NewRow, Row, kind_of};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, tenants};
+use super::shared::{Lock, TENANTS, failpoint, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("migrations/postgres");
+    migrations.set_locking(false);
+    migrations
+});
 
 /// How long a migration waits for its connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -86,7 +90,8 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Failed`] when the URL is not valid.
     pub fn open(options: &Options) -> Result<Self> {
-        let connect = PgConnectOptions::from_str(&options.url)?.application_name("medley");
+        // What sqlx asks for by default, PgBouncer does not know; it matters to numbers that are sent as text, and none are.
+        let connect = PgConnectOptions::from_str(&options.url)?.application_name("medley").extra_float_digits(None);
         let found_dead = Arc::new(FoundDead::default());
         let (taking, returning) = (Arc::clone(&found_dead), found_dead);
         let pool = PgPoolOptions::new()
@@ -176,7 +181,10 @@ impl PostgresStore {
     /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
     /// transaction of its own: one journey to the database.
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
-        self.insert_in(&mut *self.pool.acquire().await?, rows).await
+        failpoint("events-before-commit");
+        let inserted = self.insert_in(&mut *self.pool.acquire().await?, rows).await?;
+        failpoint("events-after-commit");
+        Ok(inserted)
     }
 
     /// The same on a connection, which may be in a transaction.
@@ -365,14 +373,21 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        // sqlx takes an advisory lock of the session and, when a migration fails, does not give it back: on a connection
-        // of its own, the lock ends with the connection.
+        // One transaction around all, whose lock ends with it: that of sqlx is one of the session, which PgBouncer in transaction mode would leave with
+        // whoever gets its connection next. On a connection of its own, as it may take longer than anybody waits for one of the pool.
         let options = self.pool.connect_options();
         let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
             .await
             .map_err(|_| StoreError::Unavailable("no connection could be made in time".to_owned()))??;
+        let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1, $2)")
+            .bind(LOCK_SPACE)
+            .bind(Lock::Schema as i32)
+            .execute(&mut *tx)
+            .await?;
         // `run_direct`: `run` cannot be called in a future that is sent between threads.
-        MIGRATIONS.run_direct(None, &mut connection, false).await?;
+        MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+        tx.commit().await?;
         Ok(connection.close().await?)
     }
 

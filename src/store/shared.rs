@@ -1,5 +1,8 @@
 //! What both databases share: the macro that compiles one body for both, and how values are written.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::Timestamp;
 
 use super::{Result, StoreError};
@@ -27,6 +30,26 @@ pub(super) enum Lock {
     Jobs = 3,
     /// Who is who: to erase or merge somebody.
     People = 4,
+    /// The schema, to bring it up to date.
+    Schema = 5,
+}
+
+/// A place where a build with the feature `failpoints` can be told to die: with `FAILPOINT=events-before-commit=3` in its environment it lives three
+/// times, and the fourth ends the process, as `kill -9` would. Nothing in any other build.
+pub(super) fn failpoint(name: &str) {
+    if cfg!(feature = "failpoints") {
+        static DEADLY: LazyLock<Option<(String, AtomicI64)>> = LazyLock::new(|| {
+            let setting = std::env::var("FAILPOINT").ok()?;
+            let (name, times) = setting.split_once('=')?;
+            Some((name.to_owned(), AtomicI64::new(times.parse().ok()?)))
+        });
+        if let Some((deadly, left)) = &*DEADLY
+            && deadly == name
+            && left.fetch_sub(1, Ordering::Relaxed) == 0
+        {
+            std::process::abort();
+        }
+    }
 }
 
 /// All tenants that there are: whoever has an item, an event or a key. Each step of the recursion is one look at an index.

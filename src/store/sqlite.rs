@@ -17,7 +17,7 @@ use super::behaviour::{NewRow, Row, kind_of};
 use super::error::is_busy;
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, tenants};
+use super::shared::{Lock, TENANTS, failpoint, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -51,8 +51,7 @@ impl SqliteStore {
         let connect = SqliteConnectOptions::from_str(&url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(synchronous())
             .foreign_keys(true)
             .busy_timeout(WRITE_TIMEOUT)
             // SQLite works in a thread of its own: a whole history is handed over without either waiting for the other.
@@ -158,7 +157,9 @@ impl SqliteStore {
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
         let inserted = self.insert_in(&mut tx, rows).await?;
+        failpoint("events-before-commit");
         tx.commit().await?;
+        failpoint("events-after-commit");
         Ok(inserted)
     }
 
@@ -188,6 +189,7 @@ impl SqliteStore {
             query.push(" ON CONFLICT DO NOTHING");
             // A full chunk is always the same statement and stays prepared.
             let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut **tx).await?;
+            failpoint("events-mid-batch");
             if inserted.rows_affected() > 0 {
                 accepted += inserted.rows_affected();
                 newest = Some(inserted.last_insert_rowid());
@@ -275,6 +277,15 @@ fn max_size(url: &str) -> Result<(String, Option<u32>)> {
     let mib = number.filter(|mib| (1..=1 << 23).contains(mib));
     let mib = mib.ok_or_else(|| StoreError::Failed("max_size_mib of its URL is not 1 to 8388608".to_owned()))?;
     Ok((url, Some(mib)))
+}
+
+/// FULL: a commit is on the disk before it is acknowledged, so that it survives a loss of power.
+fn synchronous() -> SqliteSynchronous {
+    // What that costs can be measured.
+    if cfg!(feature = "failpoints") && std::env::var("SQLITE_SYNCHRONOUS").is_ok_and(|value| value == "NORMAL") {
+        return SqliteSynchronous::Normal;
+    }
+    SqliteSynchronous::Full
 }
 
 /// Creates the folder and the file, the file for its owner alone: it holds what people did. SQLite gives the files that

@@ -11,6 +11,7 @@ mod memory;
 mod new_items;
 mod stacking;
 mod text_share;
+mod trainer;
 mod tuning;
 
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use crate::large_model::Embedder;
 use crate::store::{Store, StoreError};
 
 use fitting::{Columns, fit_scorers};
-pub use job::start_job;
+pub use job::{JobWatch, start_job};
 use load::{Loaded, load};
 use text_share::TextShare;
 
@@ -55,6 +56,9 @@ pub enum TrainingError {
     Split(String),
     #[error("the training was cut off: {0}")]
     Interrupted(String),
+    /// Nothing was published.
+    #[error("another trainer has begun since")]
+    Superseded,
 }
 
 /// All that training needs to know.
@@ -83,14 +87,29 @@ pub struct TrainingSettings {
 /// Where training tells how far it is: a phase, and 0 to 1 over all phases.
 pub type Progress = Arc<dyn Fn(&str, f32) + Send + Sync>;
 
-/// Trains on what the store holds, publishes the artifact, records it in the store and makes it the active model.
-/// The heavy part runs off the async threads. `now` becomes the manifest's `trained_at`.
+/// Trains on what the store holds, publishes the artifact, records it in the store and makes it the active model. The heavy part runs off the async
+/// threads. `now` becomes the manifest's `trained_at`.
 ///
 /// # Errors
-/// [`TrainingError`].
+/// [`TrainingError`]; a [`StoreError::Conflict`] when somebody else trains.
 pub async fn train(
     store: Arc<dyn Store>,
     settings: TrainingSettings,
+    now: Timestamp,
+    progress: Progress,
+) -> Result<Manifest, TrainingError> {
+    let mut lock = store.begin_training().await?;
+    let training = train_as(&store, settings, lock.epoch(), now, progress);
+    let outcome = trainer::keeping(lock.as_mut(), training, None).await;
+    lock.release().await;
+    outcome
+}
+
+/// The same as the trainer of this epoch.
+async fn train_as(
+    store: &Arc<dyn Store>,
+    settings: TrainingSettings,
+    epoch: i64,
     now: Timestamp,
     progress: Progress,
 ) -> Result<Manifest, TrainingError> {
@@ -98,16 +117,12 @@ pub async fn train(
     let mut loaded = load(store.as_ref(), &settings).await?;
     loaded.add_vectors(store.as_ref(), &settings, &|phase, part| progress(phase, 0.05 * part)).await;
     let (fitting, report) = (settings.clone(), Arc::clone(&progress));
-    let manifest = tokio::task::spawn_blocking(move || {
-        let model = fit(&loaded, &fitting, now, report.as_ref())?;
-        report("publish", 0.97);
-        Ok::<_, TrainingError>(model.publish(&fitting.models_dir)?)
-    })
-    .await
-    .map_err(|error| TrainingError::Interrupted(error.to_string()))??;
-    let json = serde_json::to_value(&manifest).map_err(|error| TrainingError::Interrupted(error.to_string()))?;
-    store.record_model(&manifest.version, &json, now).await?;
-    store.activate_model(&manifest.version, now).await?;
+    // What is fitted comes back here before it is published: whoever has lost the right to train meanwhile publishes nothing.
+    let model = tokio::task::spawn_blocking(move || fit(&loaded, &fitting, now, report.as_ref()))
+        .await
+        .map_err(|error| TrainingError::Interrupted(error.to_string()))??;
+    progress("publish", 0.97);
+    let manifest = trainer::publish(store, &settings, model, epoch, now).await?;
     if let Err(error) = delete_old(store.as_ref(), &settings).await {
         tracing::warn!(%error, "old versions could not be deleted");
     }

@@ -47,4 +47,5 @@ mod encryption;
 mod equality;
 mod models_jobs_keys;
 mod opening;
+mod training;
 mod vectors;

@@ -1,9 +1,9 @@
-//! Models, jobs, keys and evaluations: one active model, one running job, keys that end.
+//! Models, keys and evaluations: one active model, keys that end.
 
 use std::sync::Arc;
 
 use medley::domain::Tenant;
-use medley::store::{self, DayUse, Job, JobState, KeyRecord, NewAct, PreviousSecret, Store, StoreError, Subject};
+use medley::store::{self, DayUse, KeyRecord, NewAct, PreviousSecret, Store, StoreError, Subject};
 use serde_json::json;
 use sqlx::Executor as _;
 
@@ -12,9 +12,6 @@ use crate::database::{Database, at, event, item, master_key};
 on_both_databases!(
     one_model_is_active,
     concurrent_activations_leave_one_active,
-    a_job_lives_from_start_to_end,
-    of_sixteen_starts_one_wins,
-    a_stale_job_gives_way,
     keys_are_kept_and_revoked,
     requests_are_counted_by_day,
     tenants_are_those_who_have_something,
@@ -26,10 +23,13 @@ on_both_databases!(
 async fn one_model_is_active(database: &Database) {
     let store = database.store().await;
     assert_eq!(store.active_model().await.unwrap(), None);
-    store.record_model("v1", &json!({"name": "hybrid", "ndcg": 0.25}), at(1)).await.unwrap();
-    store.record_model("v2", &json!({}), at(2)).await.unwrap();
-    assert!(matches!(store.record_model("v2", &json!({}), at(3)).await, Err(StoreError::Conflict(_))));
+    let epoch = store.begin_training().await.unwrap().epoch();
+    for (version, manifest, time) in [("v1", json!({"name": "hybrid", "ndcg": 0.25}), 1), ("v2", json!({}), 2)] {
+        assert!(store.publish_model(version, &manifest, epoch, at(time)).await.unwrap());
+        assert_eq!(store.active_model().await.unwrap().as_deref(), Some(version));
+    }
     assert!(!store.activate_model("v3", at(4)).await.unwrap());
+    assert_eq!(store.active_model().await.unwrap().as_deref(), Some("v2"), "a name that is unknown changes nothing");
     assert!(store.activate_model("v1", at(5)).await.unwrap());
     assert!(!store.activate_model("v3", at(6)).await.unwrap());
     assert_eq!(store.active_model().await.unwrap().as_deref(), Some("v1"), "a name that is unknown changes nothing");
@@ -49,8 +49,9 @@ async fn one_model_is_active(database: &Database) {
 
 async fn concurrent_activations_leave_one_active(database: &Database) {
     let store = database.store().await;
+    let epoch = store.begin_training().await.unwrap().epoch();
     for n in 0..8 {
-        store.record_model(&format!("v{n}"), &json!({}), at(n)).await.unwrap();
+        assert!(store.publish_model(&format!("v{n}"), &json!({}), epoch, at(n)).await.unwrap());
     }
     let tasks = (0..8).map(|n| {
         let store = store.clone();
@@ -64,78 +65,6 @@ async fn concurrent_activations_leave_one_active(database: &Database) {
         task.await.unwrap();
     }
     assert_eq!(store.models().await.unwrap().iter().filter(|model| model.active).count(), 1);
-}
-
-fn job(id: &str, kind: &str, seconds: i64) -> Job {
-    Job {
-        id: id.to_owned(),
-        kind: kind.to_owned(),
-        state: JobState::Running,
-        phase: "load".to_owned(),
-        progress: 0.0,
-        log: vec!["started".to_owned()],
-        result: None,
-        created_at: at(seconds),
-        updated_at: at(seconds),
-    }
-}
-
-async fn a_job_lives_from_start_to_end(database: &Database) {
-    let store = database.store().await;
-    let mut train = job("j1", "train", 10);
-    store.start_job(&train, at(0)).await.unwrap();
-    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
-    assert_eq!(store.job("j2").await.unwrap(), None);
-    let conflict = store.start_job(&job("j2", "train", 11), at(0)).await.unwrap_err();
-    assert!(matches!(&conflict, StoreError::Conflict(text) if text.contains("j1")), "{conflict}");
-    store.start_job(&job("e1", "evaluate", 11), at(0)).await.unwrap();
-
-    train.progress = 0.625;
-    train.phase = "fit".to_owned();
-    train.log.push("科幻 \"quoted\"".to_owned());
-    train.updated_at = at(12);
-    assert!(store.update_job(&train).await.unwrap());
-    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
-
-    train.state = JobState::Succeeded;
-    train.result = Some(json!({"version": "v1"}));
-    assert!(store.update_job(&train).await.unwrap());
-    assert_eq!(store.job("j1").await.unwrap(), Some(train.clone()));
-    let late = Job { state: JobState::Failed, ..train.clone() };
-    assert!(!store.update_job(&late).await.unwrap(), "it has ended");
-    assert_eq!(store.job("j1").await.unwrap(), Some(train));
-    store.start_job(&job("j3", "train", 13), at(0)).await.unwrap();
-}
-
-async fn of_sixteen_starts_one_wins(database: &Database) {
-    database.store().await;
-    let tasks = (0..16).map(|n| {
-        let options = database.options();
-        tokio::spawn(async move {
-            let store = medley::store::open(&options).await.unwrap();
-            store.start_job(&job(&format!("j{n}"), "train", 10), at(0)).await
-        })
-    });
-    let mut won = 0;
-    for task in tasks.collect::<Vec<_>>() {
-        match task.await.unwrap() {
-            Ok(()) => won += 1,
-            Err(StoreError::Conflict(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-    assert_eq!(won, 1);
-}
-
-async fn a_stale_job_gives_way(database: &Database) {
-    let store = database.store().await;
-    let lost = job("j1", "train", 10);
-    store.start_job(&lost, at(0)).await.unwrap();
-    assert!(store.start_job(&job("j2", "train", 20), at(9)).await.is_err(), "it was updated after");
-    store.start_job(&job("j2", "train", 20), at(10)).await.unwrap();
-    assert_eq!(store.job("j1").await.unwrap().unwrap().state, JobState::Failed);
-    assert!(!store.update_job(&lost).await.unwrap(), "its worker learns that it has been given up");
-    assert_eq!(store.job("j2").await.unwrap().unwrap().state, JobState::Running);
 }
 
 async fn keys_are_kept_and_revoked(database: &Database) {

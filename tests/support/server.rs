@@ -89,6 +89,23 @@ impl Server {
         format!("{}{path}", self.address)
     }
 
+    /// SIGTERM.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(sent.expect("`kill` can be run").success());
+    }
+
+    /// Whether the process has ended.
+    ///
+    /// # Panics
+    /// When that cannot be told.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked").is_some()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process can be killed");
