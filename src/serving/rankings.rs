@@ -11,7 +11,7 @@ use super::ServiceError;
 
 /// Rankings under way for each processor, where the settings do not say: one that ranks, and others that wait for a history or for their turn. More only wait
 /// longer; `benches/overload` measures it.
-const PLACES_PER_PROCESSOR: usize = 8;
+const PLACES_PER_PROCESSOR: usize = 16;
 
 /// Shared by all tenants of a process.
 pub(super) struct Rankings {

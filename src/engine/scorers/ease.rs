@@ -329,6 +329,14 @@ mod tests {
     }
 
     #[test]
+    fn a_triangle_is_mirrored_over_the_edges_of_tiles() {
+        let mut matrix = Mat::from_fn(130, 130, |i, j| if i >= j { (i * 1_000 + j) as f32 } else { f32::NAN });
+        mirror(&mut matrix);
+        let whole = Mat::from_fn(130, 130, |i, j| (i.max(j) * 1_000 + i.min(j)) as f32);
+        assert_eq!(matrix, whole);
+    }
+
+    #[test]
     fn the_weights_solve_the_closed_form() {
         let (lambda, size) = (2.0, 5);
         let weights = fit(&data(), size, ridge(lambda), None, 0).unwrap();

@@ -111,6 +111,13 @@ mod tests {
     }
 
     #[test]
+    fn a_very_large_catalogue_gets_fewer_neighbours() {
+        assert_eq!(affordable(200, 250_000), 200);
+        assert_eq!((affordable(200, 1_000_000), affordable(200, 100_000_000)), (50, 1));
+        assert_eq!((affordable(0, 1_000_000), affordable(200, 0)), (0, 200));
+    }
+
+    #[test]
     fn every_weighting_finds_the_nearest_first() {
         for weighting in [Weighting::Cosine, Weighting::TfIdf, Weighting::Bm25] {
             let weights = fit(&data(), 4, weighting, 1);

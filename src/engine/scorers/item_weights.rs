@@ -222,6 +222,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_pruned_takes_no_memory() {
+        let row = largest((0..10_000).map(|target| (target, target as f32)).collect(), 10);
+        assert_eq!((row.len(), row[0].0), (10, 9_990));
+        assert!(row.capacity() < 100, "{}", row.capacity());
+    }
+
+    #[test]
     fn pruning_keeps_the_largest() {
         assert_eq!(largest(vec![(2, 0.5), (0, 0.1), (1, -0.9)], 2), vec![(1, -0.9), (2, 0.5)]);
         let weights = ItemWeights::from_rows(vec![vec![(1, 0.5), (0, 0.2)], vec![(0, 0.1)]], 1);
