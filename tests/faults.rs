@@ -17,6 +17,7 @@ use medley::serving::keys::{NewKey, Scope};
 use medley::store;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use support::server::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -187,6 +188,76 @@ async fn a_database_that_fails_costs_the_history_and_nothing_else() {
     let unique: BTreeSet<String> = stored.iter().map(|id| (*id).to_owned()).collect();
     assert_eq!(unique.len(), stored.len(), "stored twice: {stored:?}");
     assert!(acknowledged.is_subset(&unique), "acknowledged {acknowledged:?}, stored {unique:?}");
+}
+
+#[cfg(target_os = "linux")]
+/// Sends a signal to each process of a Postgres server: those that have a connection or a task, and the one that they all come from.
+fn signal_all(pids: &BTreeSet<i32>, signal: rustix::process::Signal) {
+    for pid in pids.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
+        // One that has ended meanwhile needs no signal.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+#[cfg(target_os = "linux")]
+/// The processes of the server behind a URL.
+async fn processes(url: &str) -> BTreeSet<i32> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let pids: Vec<i32> =
+        sqlx::query_scalar("SELECT pid FROM pg_stat_activity").fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let parent = |pid: &i32| -> Option<i32> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    let parents: BTreeSet<i32> = pids.iter().filter_map(parent).collect();
+    assert_eq!(parents.len(), 1, "all of {pids:?} come from the server: {parents:?}");
+    pids.into_iter().chain(parents).collect()
+}
+
+/// A server that is stopped as a debugger or a frozen virtual machine stops it: its kernel goes on taking connections and what is sent.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_server_that_is_stopped_and_goes_on() {
+    use rustix::process::Signal;
+
+    let (url, _server) = support::postgres::server_of_its_own();
+    let data = tempfile::tempdir().unwrap();
+    let http = support::server::client(Duration::from_secs(20));
+    let variables = [("MEDLEY_DATABASE_URL", url.as_str()), ("MEDLEY_DEMO__CATALOGUE", "always")];
+    let client = Client { server: Server::start(data.path(), &variables), http };
+    client.server.ready(&client.http).await;
+    assert_eq!(client.event("before").await, 200);
+    assert!(!client.recommend("ann").await.1.contains("history_unavailable"));
+
+    let processes = processes(&url).await;
+    signal_all(&processes, Signal::STOP);
+    assert_eq!(client.event("meanwhile").await, 503, "nothing is acknowledged that is not on the disk");
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let (took, degraded) = client.recommend("ann").await;
+        assert!(degraded.contains("history_unavailable"), "{degraded:?}");
+        times.push(took);
+    }
+    times.sort_unstable();
+    println!("stopped: median {:?}, p99 {:?} of {} answers", times[100], times[197], times.len());
+
+    signal_all(&processes, Signal::CONT);
+    let over = Instant::now();
+    while client.recommend("ann").await.1.contains("history_unavailable") {
+        assert!(over.elapsed() < Duration::from_secs(5), "it does not recover");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("over after {:?}", over.elapsed());
+    assert_eq!(client.event("after").await, 200);
+    // What was refused may be there, once; what was acknowledged is.
+    let stored = client.http.get(client.server.url("/api/users/ann/export")).send().await.unwrap();
+    let stored: Value = stored.json().await.unwrap();
+    let mut stored: Vec<&str> =
+        stored["events"].as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap()).collect();
+    stored.retain(|id| *id != "meanwhile");
+    stored.sort_unstable();
+    assert_eq!(stored, ["after", "before"]);
 }
 
 /// What a request with this key is answered.

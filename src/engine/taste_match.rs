@@ -12,7 +12,7 @@ const OWN_TASTES: f32 = 0.7;
 const FREE_TEXT: f32 = 0.6;
 const FOREIGN_TASTES: f32 = 0.25;
 /// What meeting one taste fully gives: the rest is for meeting more.
-const ONE_TASTE: f32 = 0.6;
+const ONE_TASTE: f32 = 0.97;
 
 /// The tastes that speak for one list, and their share in its scores.
 pub(super) struct ListTastes<'a> {
@@ -69,7 +69,7 @@ impl<'a> ListTastes<'a> {
     }
 }
 
-/// Meeting one taste is good, meeting more is better: `1 - Π (1 - 0.6 mᵢ)` of the matches `mᵢ`, 0 to 1.
+/// Meeting one taste is good, meeting more is better: `1 - Π (1 - 0.97 mᵢ)` of the matches `mᵢ`, 0 to 1.
 pub(super) fn combined(met: impl Iterator<Item = f32>) -> f32 {
     1.0 - met.map(|met| 1.0 - ONE_TASTE * met).product::<f32>()
 }

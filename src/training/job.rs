@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::store::{Job, JobState, Store, StoreError, TrainingLock};
 
+use super::threads::Beside;
 use super::trainer::{BEAT, TRIES, keeping};
 use super::{Progress, TrainingError, TrainingSettings, train_as};
 
@@ -193,7 +194,7 @@ async fn run(store: Arc<dyn Store>, settings: TrainingSettings, job: Job, mut lo
     let epoch = lock.epoch();
     let mut reported = Reported::new(Arc::clone(&store), job);
     // Now, and not when the job was made: a trainer that is gone may have left an artifact of that time.
-    let training = train_as(&store, settings, epoch, Timestamp::now(), reported.progress());
+    let training = train_as(&store, settings, (epoch, Beside::Requests), Timestamp::now(), reported.progress());
     let outcome = keeping(lock.as_mut(), training, Some(&mut reported)).await;
     reported.bring_up_to_date();
     let job = &mut reported.job;

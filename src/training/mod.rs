@@ -11,6 +11,7 @@ mod memory;
 mod new_items;
 mod stacking;
 mod text_share;
+mod threads;
 mod trainer;
 mod tuning;
 
@@ -34,6 +35,7 @@ use fitting::{Columns, fit_scorers};
 pub use job::{JobWatch, start_job};
 use load::{Loaded, load};
 use text_share::TextShare;
+use threads::{Beside, apart};
 
 /// Why no model came of it.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +101,7 @@ pub async fn train(
     progress: Progress,
 ) -> Result<Manifest, TrainingError> {
     let mut lock = store.begin_training().await?;
-    let training = train_as(&store, settings, lock.epoch(), now, progress);
+    let training = train_as(&store, settings, (lock.epoch(), Beside::Nothing), now, progress);
     let outcome = trainer::keeping(lock.as_mut(), training, None).await;
     lock.release().await;
     outcome
@@ -109,7 +111,7 @@ pub async fn train(
 async fn train_as(
     store: &Arc<dyn Store>,
     settings: TrainingSettings,
-    epoch: i64,
+    (epoch, beside): (i64, Beside),
     now: Timestamp,
     progress: Progress,
 ) -> Result<Manifest, TrainingError> {
@@ -118,9 +120,9 @@ async fn train_as(
     loaded.add_vectors(store.as_ref(), &settings, &|phase, part| progress(phase, 0.05 * part)).await;
     let (fitting, report) = (settings.clone(), Arc::clone(&progress));
     // What is fitted comes back here before it is published: whoever has lost the right to train meanwhile publishes nothing.
-    let model = tokio::task::spawn_blocking(move || fit(&loaded, &fitting, now, report.as_ref()))
+    let model = tokio::task::spawn_blocking(move || apart(beside, || fit(&loaded, &fitting, now, report.as_ref())))
         .await
-        .map_err(|error| TrainingError::Interrupted(error.to_string()))??;
+        .map_err(|error| TrainingError::Interrupted(error.to_string()))???;
     progress("publish", 0.97);
     let manifest = trainer::publish(store, &settings, model, epoch, now).await?;
     if let Err(error) = delete_old(store.as_ref(), &settings).await {

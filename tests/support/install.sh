@@ -60,7 +60,9 @@ has_postgres || { say "The Postgres server was installed, but initdb is in none 
 has_venv || install "Python with venv" "python3 python3-venv" "python3" "python3" "python3"
 if ! cargo deny --version >/dev/null 2>&1; then
     say "Installing cargo-deny $CARGO_DENY_VERSION into target/tools."
-    cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS"
+    # Built quickly rather than to be fast: it runs once.
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION" --root "$TOOLS"
 fi
 # A copy of the list tells what was installed.
 wanted=tests/metrics_reference/requirements.txt

@@ -72,7 +72,16 @@ fn server_url() -> &'static str {
     url
 }
 
-/// Starts the private cluster and returns its URL.
+/// Starts a cluster that no other test uses, for one that does harm to it: its URL, and what it lives as long as.
+///
+/// # Panics
+/// When there are no Postgres programs.
+#[must_use]
+pub fn server_of_its_own() -> (String, Child) {
+    start()
+}
+
+/// Starts a private cluster and returns its URL.
 fn start() -> (String, Child) {
     let bin = programs().unwrap_or_else(|| {
         panic!(

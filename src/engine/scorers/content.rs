@@ -1,6 +1,6 @@
 //! Content: items that resemble the history in genres, tags, creators and text.
 //!
-//! Items and people are vectors over terms. The score is the cosine `Σₜ qₜ·idfₜ·wₜ / (|q·idf|·|w|)` of the person's vector `q` (the sum of the vectors
+//! Items and people are vectors over terms; the years of a release are terms as well (what is of a time is alike in much that no genre names). The score is the cosine `Σₜ qₜ·idfₜ·wₜ / (|q·idf|·|w|)` of the person's vector `q` (the sum of the vectors
 //! of their items times their strengths) and the item's field weights `w`; `idfₜ = ln(1 + N / dfₜ)` (Salton & Buckley 1988).
 
 use std::cell::RefCell;
@@ -16,13 +16,16 @@ use super::{Contribution, Prepared, Profile, Scorer};
 /// A term's number.
 pub type Term = u32;
 
-/// How much a term counts by the field it stands in: genres first, then creators, the other labels and words. All are eighths, so that
+/// How much a term counts by the field it stands in: genres first, then creators and the time of release, the other labels and words. All are eighths, so that
 /// sums of their products are exact and do not depend on the order in which items came.
 pub const GENRE: f32 = 1.0;
 const CREATOR: f32 = 0.875;
 const TAG: f32 = 0.75;
 pub const TITLE: f32 = 0.625;
 const DESCRIPTION: f32 = 0.375;
+const ERA: f32 = 0.875;
+/// From the middle of one era to that of the next: a power of two, so that shares keep those sums exact.
+const YEARS: i16 = 4;
 /// A person's vector keeps this many of its strongest terms: what a long history says only once does not move a ranking.
 const TERMS_OF_A_PERSON: usize = 120;
 
@@ -62,6 +65,14 @@ pub fn word_term(term: &str) -> String {
     format!("word {term}")
 }
 
+/// The names of the terms of the two eras that a year lies between, with its shares of them: years that are near each other have much in common, and none begins a
+/// new world.
+fn eras(year: i16) -> [(String, f32); 2] {
+    let (era, years) = (year.div_euclid(YEARS), year.rem_euclid(YEARS));
+    let share = f32::from(years) / f32::from(YEARS);
+    [(era, 1.0 - share), (era + 1, share)].map(|(era, share)| (format!("era {}", era * YEARS), share))
+}
+
 impl ContentIndex {
     /// Puts an item in; it must not be in.
     pub fn insert(&mut self, index: ItemIndex, item: &Item) {
@@ -84,6 +95,10 @@ impl ContentIndex {
             if !creator.is_empty() {
                 add(self, creator_term(&creator), CREATOR);
             }
+        }
+        for (era, share) in item.released.into_iter().flat_map(|day| eras(day.year())).filter(|(_, share)| *share > 0.0)
+        {
+            add(self, era, ERA * share);
         }
         let titles = std::iter::once(&item.title).chain(item.attributes.get("original_title").into_iter().flatten());
         for title in titles {
@@ -329,5 +344,27 @@ impl<'m> Scorer<'m> for Content {
             .collect();
         all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_a_time_is_alike_and_years_fade_into_each_other() {
+        let mut catalogue = Catalogue::default();
+        let years = [1994, 1995, 1997, 2010];
+        let [a, near, further, far] = years.map(|year| {
+            let item = serde_json::from_value(serde_json::json!({
+                "id": format!("item-{year}"), "domain": "movie", "title": "", "genres": [], "tags": [], "description": null,
+                "creators": [], "released": format!("{year}-06-01"), "attributes": {}, "available": true,
+            }));
+            catalogue.upsert(item.unwrap())
+        });
+        let alike = |other: ItemIndex| catalogue.content().nearest(a, std::iter::once(other));
+        assert!(alike(near) > alike(further) && alike(further) > alike(far), "{} {}", alike(near), alike(further));
+        assert_eq!(alike(far), 0.0);
+        assert_eq!(eras(1996).map(|(_, share)| share), [1.0, 0.0]);
     }
 }

@@ -28,10 +28,12 @@ use super::{ExperimentSettings, NEVER, Split, SplitCase, bind, chosen, query};
 enum Texts {
     None,
     All,
-    /// Genres, tags, creators and words, but no vectors.
+    /// Genres, tags, creators, words and years of release, but no vectors.
     TermsOnly,
     /// EASE without terms.
     NotInEase,
+    /// Nobody knows when anything was released.
+    NoEras,
     /// Nothing is trained: the cosine between an item's vector and those of the history.
     VectorsAlone,
     /// Each item has the text of another one.
@@ -44,12 +46,13 @@ enum Texts {
     Order,
 }
 
-const VARIANTS: [(&str, Texts); 9] = [
+const VARIANTS: [(&str, Texts); 10] = [
     ("behaviour only", Texts::None),
     ("vectors only, untrained", Texts::VectorsAlone),
     ("fused: behaviour, terms, vectors", Texts::All),
     ("  without vectors", Texts::TermsOnly),
     ("  without terms in EASE", Texts::NotInEase),
+    ("  without years of release", Texts::NoEras),
     ("  texts permuted (control)", Texts::Permuted),
     ("  vectors permuted (control)", Texts::VectorsPermuted),
     ("  vectors random (control)", Texts::Random),
@@ -197,7 +200,7 @@ fn given(base: &Loaded, texts: Texts, training: &mut TrainingSettings) -> Loaded
     };
     let vectors = match texts {
         Texts::None | Texts::TermsOnly => None,
-        Texts::All | Texts::NotInEase | Texts::VectorsAlone => base.vectors.clone(),
+        Texts::All | Texts::NotInEase | Texts::NoEras | Texts::VectorsAlone => base.vectors.clone(),
         Texts::Permuted | Texts::VectorsPermuted => vectors_of(&dealt),
         Texts::Random => made(&mut |random, _, _| (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0),
         Texts::Order => made(&mut |_, item, d| {
@@ -214,6 +217,7 @@ fn given(base: &Loaded, texts: Texts, training: &mut TrainingSettings) -> Loaded
             .zip(&dealt)
             .map(|(item, &other)| with_text_of(item, Some(&base.items[other as usize])))
             .collect(),
+        Texts::NoEras => base.items.iter().map(|item| Item { released: None, ..item.clone() }).collect(),
         _ => base.items.clone(),
     };
     if texts == Texts::NotInEase {
@@ -236,7 +240,7 @@ fn given(base: &Loaded, texts: Texts, training: &mut TrainingSettings) -> Loaded
     }
 }
 
-/// An item with the text of another one, or with none.
+/// An item with the text and the year of another one, or with none.
 fn with_text_of(item: &Item, other: Option<&Item>) -> Item {
     Item {
         title: other.map_or_else(String::new, |other| other.title.clone()),
@@ -244,6 +248,7 @@ fn with_text_of(item: &Item, other: Option<&Item>) -> Item {
         tags: other.map_or_else(Vec::new, |other| other.tags.clone()),
         creators: other.map_or_else(Vec::new, |other| other.creators.clone()),
         description: other.and_then(|other| other.description.clone()),
+        released: other.and_then(|other| other.released),
         attributes: BTreeMap::new(),
         ..item.clone()
     }
