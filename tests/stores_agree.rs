@@ -22,10 +22,11 @@ struct Deployment {
 
 impl Deployment {
     fn new(database: Option<String>) -> Self {
-        // A smaller EASE than by default and a blend of fewer halves, for the time they take; the same on both sides.
+        // Smaller models than by default and a blend of fewer halves, for the time they take; the same on both sides.
         let mut variables = vec![
             ("MEDLEY_DEMO__CATALOGUE", "never".to_owned()),
             ("MEDLEY_ENGINE__EASE_MAX_ITEMS", "1500".to_owned()),
+            ("MEDLEY_ENGINE__IALS__DIMENSIONS", "16".to_owned()),
             ("MEDLEY_TRAINING__VALIDATION_MAX_USERS", "200".to_owned()),
             ("MEDLEY_TRAINING__VALIDATION_ROUNDS", "1".to_owned()),
             ("MEDLEY_TRAINING__BLEND_SAMPLES", "2".to_owned()),
