@@ -1,11 +1,12 @@
-//! Answers that are kept: the same tastes are asked for again and again, and give the same lists as long as catalogue and model are the same.
+//! Answers that are kept: the same tastes are asked for again and again, and who comes back has often done nothing since. Both give the same lists as long as
+//! catalogue and model are the same.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use crate::domain::{Filters, Query, Recommendation};
+use crate::domain::{Behaviour, Filters, Query, Recommendation, Rerank};
 use crate::engine::artifact::BoundModel;
 use crate::engine::catalogue::Catalogue;
 
@@ -22,60 +23,96 @@ impl State {
     }
 }
 
+/// What the ranker is asked: all that its answer depends on in one state. It does not say who asks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Question {
+    pub query: Query,
+    /// What stands for the history: 128 bits of a hash with a key of this process.
+    history: [u64; 2],
+}
+
 struct Kept {
-    query: Query,
+    question: Question,
     state: State,
     answer: Recommendation,
 }
 
-/// Answers to queries that name no person, the most asked for as far as the memory goes.
+/// Answers, the most asked for as far as the memory goes.
 pub(super) struct Answers {
-    /// By hash of the query; which query it was stands in the entry, and is compared.
+    /// By hash of the question; which one it was stands in the entry, and is compared.
     kept: Option<Cache<u64, Arc<Kept>>>,
-    hasher: RandomState,
+    hashers: [RandomState; 2],
 }
 
 impl Answers {
     /// Keeps about so many bytes; 0: nothing.
     pub(super) fn new(bytes: u64) -> Self {
         let cache = || Cache::builder().max_capacity(bytes).weigher(|_, kept: &Arc<Kept>| size(kept)).build();
-        Self { kept: (bytes > 0).then(cache), hasher: RandomState::new() }
+        Self { kept: (bytes > 0).then(cache), hashers: [RandomState::new(), RandomState::new()] }
     }
 
-    /// The answer that was given to this query in this state.
-    pub(super) fn get(&self, query: &Query, state: &State) -> Option<Recommendation> {
-        let cache = self.kept.as_ref().filter(|_| may_be_kept(query))?;
-        let kept = cache.get(&self.key(query)).filter(|kept| kept.state == *state && kept.query == *query)?;
+    /// What `query` comes to for somebody with this history, with lists of `limit`.
+    pub(super) fn question(&self, query: &Query, limit: usize, history: &[Behaviour]) -> Question {
+        let nobodys = Query {
+            limit,
+            user_id: None,
+            session: Vec::new(),
+            rerank: Rerank::None,
+            deadline: None,
+            min_watermark: None,
+            ..query.clone()
+        };
+        let history = if self.kept.is_some() && !history.is_empty() {
+            self.hashers.each_ref().map(|hasher| digest(hasher, history))
+        } else {
+            [0; 2]
+        };
+        Question { query: nobodys, history }
+    }
+
+    /// The answer that was given to this question in this state.
+    pub(super) fn get(&self, question: &Question, state: &State) -> Option<Recommendation> {
+        let cache = self.kept.as_ref().filter(|_| may_be_kept(&question.query))?;
+        let kept = cache.get(&self.key(question)).filter(|kept| kept.state == *state && kept.question == *question)?;
         Some(kept.answer.clone())
     }
 
-    /// Keeps an answer, if somebody else may be given it.
-    pub(super) fn keep(&self, query: Query, state: State, answer: &Recommendation) {
-        if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&query)) {
-            cache.insert(self.key(&query), Arc::new(Kept { query, state, answer: answer.clone() }));
+    /// Keeps an answer, if the same may be asked again.
+    pub(super) fn keep(&self, question: Question, state: State, answer: &Recommendation) {
+        if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&question.query)) {
+            cache.insert(self.key(&question), Arc::new(Kept { question, state, answer: answer.clone() }));
         }
     }
 
-    fn key(&self, query: &Query) -> u64 {
+    fn key(&self, question: &Question) -> u64 {
+        let query = &question.query;
         let lists = (&query.domains, query.limit, query.diversity.to_bits(), &query.model, query.explain);
-        self.hasher.hash_one((&query.tastes, &query.filters, lists))
+        self.hashers[0].hash_one((&query.tastes, &query.filters, lists, question.history))
     }
 }
 
-/// Whether somebody else is likely to ask the same. What belongs to a person or a session is never kept. What is kept is the ranker's answer, before a large
-/// model has had a say in it.
+fn digest(hasher: &RandomState, history: &[Behaviour]) -> u64 {
+    let mut hash = hasher.build_hasher();
+    for entry in history {
+        let numbers = (entry.count, entry.total.to_bits(), entry.last_value.map(f64::to_bits));
+        (&entry.item_id, entry.kind, numbers, entry.last_at).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+/// Whether the same is likely to be asked again. What is kept is the ranker's answer, before a large model has had a say in it.
 fn may_be_kept(query: &Query) -> bool {
     let names_items = |filters: &Filters| {
         filters.common.items.is_some() || filters.by_domain.values().any(|filter| filter.items.is_some())
     };
-    query.user_id.is_none() && query.session.is_empty() && query.exclude.is_empty() && !names_items(&query.filters)
+    query.exclude.is_empty() && !names_items(&query.filters)
 }
 
 /// About how many bytes an entry takes; items are shared with the catalogue.
 fn size(kept: &Arc<Kept>) -> u32 {
     let ranked = kept.answer.lists.iter().flat_map(|(_, list)| list);
     let reasons = ranked.clone().flat_map(|ranked| &ranked.reasons).map(|reason| 100 + reason.text.len());
-    let tastes = kept.query.tastes.iter().map(|taste| 100 + taste.text.len() + taste.pointer.len());
+    let tastes = kept.question.query.tastes.iter().map(|taste| 100 + taste.text.len() + taste.pointer.len());
     let bytes = 1_000 + 40 * ranked.count() + reasons.sum::<usize>() + tastes.sum::<usize>();
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
@@ -85,7 +122,9 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::domain::{Domain, ItemId, ModelRef, Rerank, Taste, UserId};
+    use jiff::Timestamp;
+
+    use crate::domain::{Domain, InteractionKind, ItemId, ModelRef, Taste, UserId};
 
     fn query(taste: &str) -> Query {
         let domain = Domain::new("music").unwrap();
@@ -111,21 +150,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_is_given_again_only_to_the_same_question_in_the_same_state() {
-        let (answers, ranked) = (Answers::new(1 << 20), Cell::new(0));
-        let state = |changes, version: &str| State { changes, version: Some(version.to_owned()) };
-        let ask = |query: &Query, state: State| {
-            answers.get(query, &state).unwrap_or_else(|| {
-                ranked.set(ranked.get() + 1);
-                let name = ranked.get().to_string();
+    fn did(item: &str, kind: InteractionKind, value: f64, second: i64) -> Behaviour {
+        Behaviour {
+            item_id: ItemId::new(item).unwrap(),
+            kind,
+            count: 1,
+            total: value,
+            last_value: Some(value),
+            last_at: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    /// Asks in a state, and ranks where nothing is kept: gives how many had to be ranked until then.
+    struct Asking {
+        answers: Answers,
+        ranked: Cell<usize>,
+    }
+
+    impl Asking {
+        fn new() -> Self {
+            Self { answers: Answers::new(1 << 20), ranked: Cell::new(0) }
+        }
+
+        fn ask(&self, query: &Query, history: &[Behaviour], changes: u64, version: &str) -> String {
+            let state = State { changes, version: Some(version.to_owned()) };
+            let question = self.answers.question(query, query.limit, history);
+            let answer = self.answers.get(&question, &state).unwrap_or_else(|| {
+                self.ranked.set(self.ranked.get() + 1);
+                let name = self.ranked.get().to_string();
                 let model = ModelRef { name, version: None, trained_at: None };
                 let answer = Recommendation { model, lists: Vec::new(), unmatched: Vec::new(), degraded: Vec::new() };
-                answers.keep(query.clone(), state, &answer);
+                self.answers.keep(question, state, &answer);
                 answer
-            })
-        };
-        let name = |query: &Query, changes, version| ask(query, state(changes, version)).model.name;
+            });
+            answer.model.name
+        }
+    }
+
+    #[test]
+    fn an_answer_is_given_again_only_to_the_same_question_in_the_same_state() {
+        let asking = Asking::new();
+        let name = |query: &Query, changes, version| asking.ask(query, &[], changes, version);
         let rock = query("rock");
         assert_eq!([name(&rock, 1, "a"), name(&rock, 1, "a")], ["1", "1"]);
         assert_eq!(name(&rock, 2, "a"), "2", "an item has changed");
@@ -144,12 +209,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_personal_is_never_kept() {
-        let mut personal = [query("rock"), query("rock"), query("rock")];
-        personal[0].user_id = Some(UserId::new("u").unwrap());
-        personal[1].exclude = vec![ItemId::new("a").unwrap()];
-        personal[2].filters.common.items = Some([ItemId::new("a").unwrap()].into());
-        assert!(personal.iter().all(|query| !may_be_kept(query)));
+    fn whoever_has_done_the_same_is_given_the_same_and_anything_done_since_counts() {
+        use InteractionKind::{Like, Rating};
+        let asking = Asking::new();
+        let of = |user: &str| Query { user_id: Some(UserId::new(user).unwrap()), ..query("rock") };
+        let name = |query: &Query, history: &[Behaviour]| asking.ask(query, history, 1, "a");
+        let history = [did("a", Rating, 4.0, 7), did("b", Like, 1.0, 8)];
+        assert_eq!([name(&of("ann"), &history), name(&of("ann"), &history)], ["1", "1"]);
+        assert_eq!(name(&of("bob"), &history), "1", "it does not matter who did it");
+        assert_eq!(name(&of("ann"), &[]), "2", "the history did not come, or was erased");
+        assert_eq!(name(&query("rock"), &[]), "2", "as for somebody unknown");
+        let otherwise = [
+            vec![did("a", Rating, 4.0, 7)],
+            vec![did("a", Rating, 4.5, 7), did("b", Like, 1.0, 8)],
+            vec![did("a", Rating, 4.0, 7), did("b", Like, 1.0, 9)],
+            vec![did("a", Like, 4.0, 7), did("b", Like, 1.0, 8)],
+            vec![did("c", Rating, 4.0, 7), did("b", Like, 1.0, 8)],
+        ];
+        let others: Vec<String> = otherwise.iter().map(|history| name(&of("ann"), history)).collect();
+        assert_eq!(others, ["3", "4", "5", "6", "7"]);
+    }
+
+    #[test]
+    fn lists_of_items_in_the_question_are_not_kept_and_nobody_is_named() {
+        let mut listed = [query("rock"), query("rock")];
+        listed[0].exclude = vec![ItemId::new("a").unwrap()];
+        listed[1].filters.common.items = Some([ItemId::new("a").unwrap()].into());
+        assert!(listed.iter().all(|query| !may_be_kept(query)));
         assert!(may_be_kept(&query("rock")));
+        let answers = Answers::new(1 << 20);
+        let person = Query { user_id: Some(UserId::new("canary").unwrap()), ..query("rock") };
+        let question = answers.question(&person, 10, &[did("secret", InteractionKind::Like, 1.0, 7)]);
+        let kept = format!("{question:?}");
+        assert!(!kept.contains("canary") && !kept.contains("secret"), "{kept}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, UserId};
 use crate::engine::pipeline;
 
-use super::answers::State;
+use super::answers::{Question, State};
 use super::rankings::Place;
 use super::{Service, ServiceError};
 
@@ -30,7 +30,7 @@ impl Service {
         let history = Behaviour::merged(stored, &query.session);
         let plan = self.plan_rerank(&self.catalogue.read(), query, &history, &mut degraded);
         let limit = plan.as_ref().map_or(query.limit, |_| query.limit.max(self.providers.short_list));
-        let asked = Query { limit, ..query.clone() };
+        let asked = self.answers.question(query, limit, &history);
         let kept = self.answers.get(&asked, &State::of(&self.catalogue.read(), self.models.current().as_deref()));
         let mut answer = match (kept, place) {
             (Some(kept), _) => kept,
@@ -53,15 +53,15 @@ impl Service {
     async fn rank(
         self: &Arc<Self>,
         place: Place,
-        query: Query,
+        asked: Question,
         history: Vec<Behaviour>,
     ) -> Result<Recommendation, ServiceError> {
         let service = Arc::clone(self);
         let rank = move || {
             let (model, catalogue) = (service.models.current(), service.catalogue.read());
             let interactions = &service.config.interactions;
-            let answer = pipeline::recommend(&catalogue, model.as_deref(), interactions, &query, &history);
-            service.answers.keep(query, State::of(&catalogue, model.as_deref()), &answer);
+            let answer = pipeline::recommend(&catalogue, model.as_deref(), interactions, &asked.query, &history);
+            service.answers.keep(asked, State::of(&catalogue, model.as_deref()), &answer);
             answer
         };
         self.rankings.run(place, rank).await
