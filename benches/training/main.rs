@@ -103,6 +103,7 @@ fn fit_ease(data: &Dataset, items: usize) {
     let started = Instant::now();
     let weights = ease::fit(data, items, ease::Penalty { lambda: 200.0, dropout: 0.0 }, None, 0).expect("weights");
     let seconds = started.elapsed().as_secs_f64();
-    let sum: f64 = weights.weights.iter().map(|weight| f64::from(*weight).powi(2)).sum();
+    let all = (0..weights.len()).flat_map(|item| weights.row(item));
+    let sum: f64 = all.map(|(_, weight)| f64::from(weight).powi(2)).sum();
     println!("{}", serde_json::json!({"seconds": seconds, "squares": sum}));
 }

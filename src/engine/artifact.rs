@@ -30,7 +30,7 @@ use super::view::View;
 mod publish;
 
 /// The layout that this version writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 const TENSORS: &str = "model.safetensors";
 const MANIFEST: &str = "manifest.json";
 
@@ -128,8 +128,8 @@ impl Model {
         let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = std::array::from_fn(|_| ItemWeights::default());
         item_to_item.par_iter_mut().zip(ITEM_TO_ITEM).try_for_each(|(weights, name)| {
             weights.offsets = numbers(&tensors, &format!("{name}.offsets"))?;
-            weights.targets = numbers(&tensors, &format!("{name}.targets"))?;
-            weights.weights = numbers(&tensors, &format!("{name}.weights"))?;
+            weights.entries = numbers(&tensors, &format!("{name}.entries"))?;
+            weights.scales = numbers(&tensors, &format!("{name}.scales"))?;
             Ok::<(), ArtifactError>(())
         })?;
         let eigenvalues: Vec<f32> = numbers(&tensors, "ials.eigenvalues")?;
@@ -164,8 +164,8 @@ impl Model {
         for (name, of) in ITEM_TO_ITEM.iter().zip(&self.item_to_item) {
             all.extend([
                 (format!("{name}.offsets"), view(&of.offsets)?),
-                (format!("{name}.targets"), view(&of.targets)?),
-                (format!("{name}.weights"), view(&of.weights)?),
+                (format!("{name}.entries"), view(&of.entries)?),
+                (format!("{name}.scales"), view(&of.scales)?),
             ]);
         }
         safetensors::serialize_to_file(all, None, path).map_err(|error| match error {
@@ -421,8 +421,8 @@ mod tests {
         assert!(text.contains("manifest.json"), "{text}");
         assert!(Model::open(Path::new("/nowhere/at/all")).is_err());
         for (harm, word) in [
-            ((|model: &mut Model| model.item_to_item[0].targets[0] = 9) as fn(&mut Model), "bounds"),
-            (|model| model.item_to_item[0].weights[0] = f32::NAN, "not a number"),
+            ((|model: &mut Model| model.item_to_item[0].entries[0] += 9) as fn(&mut Model), "bounds"),
+            (|model| model.item_to_item[0].scales[0] = f32::NAN, "not a number"),
             (|model| model.popularity[0] = 2.0, "popularity"),
         ] {
             let (dir, mut model) = (tempfile::tempdir().unwrap(), model());

@@ -74,5 +74,6 @@ pub fn mean_positive(strengths: &[f32]) -> f32 {
 /// `±(|strength| / mean)^exponent`: 1 keeps strengths in proportion, 0 makes all likes equal.
 #[must_use]
 pub fn damped(strength: f32, mean: f32, exponent: f32) -> f32 {
-    if strength == 0.0 { 0.0 } else { (strength.abs() / mean).powf(exponent).copysign(strength) }
+    let share = strength.abs() / mean;
+    if strength == 0.0 { 0.0 } else { if exponent == 1.0 { share } else { share.powf(exponent) }.copysign(strength) }
 }

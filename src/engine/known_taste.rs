@@ -116,8 +116,7 @@ fn said(catalogue: &Catalogue, model: &BoundModel, view: &View, stand_ins: &[Ite
             let Some(column) = model.column(item).map(|column| column as usize).filter(|&c| c < weights.len()) else {
                 continue;
             };
-            let (targets, weights) = weights.row(column);
-            for (&target, &weight) in targets.iter().zip(weights) {
+            for (target, weight) in weights.row(column) {
                 let Some(item) = model.place(target) else { continue };
                 let (Some(domain), Some(position)) = (catalogue.domain_number_of(item), view.position(item)) else {
                     continue;

@@ -14,6 +14,43 @@ pub(super) fn add_scaled(sums: &mut [f32], factor: f32, values: &[f32]) {
     );
 }
 
+/// Adds `factor` times `parts` to `sums`, place by place as far as there are parts.
+pub(super) fn add_parts(sums: &mut [f32], factor: f32, parts: &[u8]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (sum, &part) in sums.iter_mut().zip(parts) {
+                *sum += factor * f32::from(part);
+            }
+        },
+    );
+}
+
+/// Adds `factor` times the upper halves of `entries`, as signed numbers, to the `sums` that their lower halves say.
+pub(in crate::engine) fn scatter(sums: &mut [f32], factor: f32, entries: &[u32]) {
+    const LANES: usize = 8;
+    let value = |entry: u32| factor * (entry.cast_signed() >> 16) as f32;
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let chunks = entries.chunks_exact(LANES);
+            for &entry in chunks.remainder() {
+                sums[(entry & 0xffff) as usize] += value(entry);
+            }
+            for chunk in chunks {
+                // Made eight at a time; only the adding goes one by one.
+                let mut values = [0.0f32; LANES];
+                for lane in 0..LANES {
+                    values[lane] = value(chunk[lane]);
+                }
+                for lane in 0..LANES {
+                    sums[(chunk[lane] & 0xffff) as usize] += values[lane];
+                }
+            }
+        },
+    );
+}
+
 /// Adds all of `rows`, each of the length of `sums`, two in a pass.
 pub(super) fn add_rows(sums: &mut [f32], rows: &[&[f32]]) {
     Arch::new().dispatch(
@@ -101,10 +138,21 @@ mod tests {
         let mut sums = a.clone();
         add_rows(&mut sums, &[&a, &b, &c]);
         add_scaled(&mut sums, 0.5, &c);
+        let parts: Vec<u8> = (0..60).map(|n| n % 33).collect();
+        add_parts(&mut sums, 0.125, &parts);
+        let entries: Vec<u32> =
+            (0..21).map(|n| (n * 5 % 67) | u32::from((n as i16 * 900 - 9_000).cast_unsigned()) << 16).collect();
+        let mut scattered = vec![1.0f32; 67];
+        scatter(&mut scattered, 0.5, &entries);
+        for n in 0..67 {
+            let value = (0..21).find(|k| k * 5 % 67 == n).map_or(0.0, |k| 0.5 * (k as f32 * 900.0 - 9_000.0));
+            assert_eq!(scattered[n as usize], 1.0 + value);
+        }
         let totals = totals(&sums, 0.25, &b, 0.3, &c);
         let met = at_least_one(67, 0.6, &[&a, &b]);
         for n in 0..67 {
-            assert!((sums[n] - (2.0 * a[n] + b[n] + 1.5 * c[n])).abs() < 1e-5);
+            let part = parts.get(n).copied().map_or(0.0, f32::from);
+            assert!((sums[n] - (2.0 * a[n] + b[n] + 1.5 * c[n] + 0.125 * part)).abs() < 1e-5);
             assert!((totals[n] - (0.3 * squash(sums[n] + 0.25 * b[n]) + c[n])).abs() < 1e-6);
             assert!((met[n] - (1.0 - (1.0 - 0.6 * a[n]) * (1.0 - 0.6 * b[n]))).abs() < 1e-6);
         }

@@ -25,8 +25,9 @@ pub(super) fn estimate(loaded: &Loaded, columns: &Columns, settings: &TrainingSe
     let weights = |items: u64, keep: usize| items * if keep == 0 { items } else { items.min(keep as u64) } * 8;
     let of_ease = weights(covered, engine.ease_keep_per_item);
     let of_knn = weights(touched, item_knn::affordable(engine.item_knn_neighbours, columns.touched));
-    // EASE has its Gram matrix beside the inverse, the graph filter its rows beside the matrix. Rows of weights stand there twice while they are put together.
-    let item_to_item = (8 * covered * covered + 2 * of_ease).max(2 * of_ease + 3 * of_knn + of_knn + interactions * 12);
+    // EASE has its Gram matrix beside the inverse, the graph filter its rows beside the matrix. Rows of weights are put together into half their size, and stand beside it
+    // until then.
+    let item_to_item = (8 * covered * covered + of_ease * 3 / 2).max(of_ease + of_knn * 5 / 2 + interactions * 12);
 
     let factors = |count: u64| count * engine.ials.dimensions as u64 * 4;
     // Both sides, one of them turned, and the data by person and by item.

@@ -106,7 +106,7 @@ impl Solved {
             Inverse::Double(inverse) => rows(inverse, text, keep),
         };
         let weights = ItemWeights::from_rows(rows, keep);
-        if weights.weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
+        if weights.scales.iter().all(|scale| scale.is_finite()) { Ok(weights) } else { Err(EaseError::NotFinite) }
     }
 }
 
@@ -397,7 +397,7 @@ mod tests {
         let weights = fit(&data(), 5, ridge(2.0), None, 0).unwrap();
         let scores = weights.scores(&[(0, 1.0), (1, 1.0)]).unwrap();
         assert!(scores[2] > scores[3] && scores[2] > scores[4]);
-        assert!((0..5).all(|item| fit(&data(), 5, ridge(2.0), None, 2).unwrap().row(item).0.len() == 2));
+        assert!((0..5).all(|item| fit(&data(), 5, ridge(2.0), None, 2).unwrap().row(item).count() == 2));
     }
 
     #[test]

@@ -105,9 +105,9 @@ mod tests {
     fn cosine_by_hand() {
         let weights = fit(&data(), 4, Weighting::Cosine, 0);
         assert!((weights.weight(0, 1) - 1.0).abs() < 1e-6, "the same people took to both");
-        assert!((weights.weight(0, 2) - 0.5).abs() < 1e-6, "1 / (√2·√2)");
+        assert!((weights.weight(0, 2) - 0.5).abs() < 2e-5, "1 / (√2·√2), rounded to 16 bits");
         assert_eq!(weights.weight(0, 0), 0.0, "an item is no neighbour of its own");
-        assert_eq!(weights.row(3).0.len(), 0, "nobody likes it");
+        assert_eq!(weights.row(3).count(), 0, "nobody likes it");
     }
 
     #[test]
@@ -121,8 +121,12 @@ mod tests {
     fn every_weighting_finds_the_nearest_first() {
         for weighting in [Weighting::Cosine, Weighting::TfIdf, Weighting::Bm25] {
             let weights = fit(&data(), 4, weighting, 1);
-            assert_eq!(weights.row(0).0, [1], "{weighting:?}");
-            assert!(weights.weights.iter().all(|weight| weight.is_finite() && *weight > 0.0));
+            assert!(weights.row(0).map(|(column, _)| column).eq([1]), "{weighting:?}");
+            assert!(
+                (0..weights.len())
+                    .flat_map(|item| weights.row(item))
+                    .all(|(_, weight)| weight.is_finite() && weight > 0.0)
+            );
         }
     }
 }

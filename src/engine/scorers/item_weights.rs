@@ -6,21 +6,31 @@ use crate::engine::ItemIndex;
 use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::{Dataset, damped, mean_positive};
+use crate::engine::lanes;
 
 use super::{Contribution, Prepared, Profile, Scorer};
 
-/// Weights in compressed sparse rows: `targets[offsets[i]..offsets[i + 1]]` are the columns (rising) to which item `i` of a
-/// history adds `weights` beside them. Covers the first `offsets.len() - 1` columns of the model.
+/// Columns that the lower half of an entry tells apart.
+const SECTION: usize = 1 << 16;
+/// The largest weight of a row in the upper half of an entry.
+const LARGEST: f32 = i16::MAX as f32;
+
+/// Weights in compressed sparse rows of four bytes an entry: what item `i` of a history adds to other columns. A history meets hundreds of rows, and to fetch them is most of
+/// what scoring costs.
+///
+/// A row has a section for each 65,536 columns of the model, and section `s` of row `i` is `entries[offsets[n]..offsets[n + 1]]` with `n = i · sections + s`. An
+/// entry is the column within its section (lower 16 bits; rising) and the weight as a signed share of 1/32,767 of the largest of the row (upper 16 bits), which
+/// `scales[i]` multiplies. Covers the first `scales.len()` columns of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemWeights {
     pub offsets: Vec<u64>,
-    pub targets: Vec<u32>,
-    pub weights: Vec<f32>,
+    pub entries: Vec<u32>,
+    pub scales: Vec<f32>,
 }
 
 impl Default for ItemWeights {
     fn default() -> Self {
-        Self { offsets: vec![0], targets: Vec::new(), weights: Vec::new() }
+        Self { offsets: vec![0], entries: Vec::new(), scales: Vec::new() }
     }
 }
 
@@ -30,15 +40,20 @@ impl ItemWeights {
     pub fn from_rows(rows: Vec<Vec<(u32, f32)>>, keep: usize) -> Self {
         let rows: Vec<_> = rows.into_par_iter().map(|row| largest(row, keep)).collect();
         let mut out = Self::default();
-        let entries = rows.iter().map(Vec::len).sum();
-        out.targets.reserve_exact(entries);
-        out.weights.reserve_exact(entries);
+        let sections = rows.len().div_ceil(SECTION);
+        out.entries.reserve_exact(rows.iter().map(Vec::len).sum());
+        out.offsets.reserve_exact(rows.len() * sections);
+        out.scales.reserve_exact(rows.len());
         for row in rows {
-            for (target, weight) in row {
-                out.targets.push(target);
-                out.weights.push(weight);
+            let scale = scale(&row);
+            let mut rest = row.as_slice();
+            for section in 1..=sections {
+                let (own, others) = rest.split_at(rest.partition_point(|&(to, _)| (to as usize) < section * SECTION));
+                out.entries.extend(own.iter().map(|&(to, weight)| entry(to, weight / scale)));
+                out.offsets.push(out.entries.len() as u64);
+                rest = others;
             }
-            out.offsets.push(out.targets.len() as u64);
+            out.scales.push(scale);
         }
         out
     }
@@ -46,7 +61,7 @@ impl ItemWeights {
     /// How many items it covers.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
+        self.scales.len()
     }
 
     #[must_use]
@@ -54,18 +69,29 @@ impl ItemWeights {
         self.len() == 0
     }
 
-    /// The targets and weights of one row.
-    #[must_use]
-    pub fn row(&self, item: usize) -> (&[u32], &[f32]) {
-        let range = self.offsets[item] as usize..self.offsets[item + 1] as usize;
-        (&self.targets[range.clone()], &self.weights[range])
+    /// The sections of one row, each with the column that it begins at.
+    fn sections(&self, item: usize) -> impl Iterator<Item = (usize, &[u32])> {
+        let sections = self.len().div_ceil(SECTION);
+        (0..sections).map(move |section| {
+            let at = item * sections + section;
+            (section * SECTION, &self.entries[self.offsets[at] as usize..self.offsets[at + 1] as usize])
+        })
+    }
+
+    /// The columns and weights of one row, by column.
+    pub fn row(&self, item: usize) -> impl Iterator<Item = (u32, f32)> {
+        let scale = self.scales[item];
+        self.sections(item).flat_map(move |(first, entries)| {
+            entries.iter().map(move |&entry| ((first + column(entry)) as u32, scale * share(entry)))
+        })
     }
 
     /// The weight from one item to another; 0 where none is kept.
     #[must_use]
     pub fn weight(&self, from: usize, to: u32) -> f32 {
-        let (targets, weights) = self.row(from);
-        targets.binary_search(&to).map_or(0.0, |place| weights[place])
+        let Some((first, entries)) = self.sections(from).nth(to as usize / SECTION) else { return 0.0 };
+        let place = entries.binary_search_by_key(&(to as usize), |&entry| first + column(entry));
+        place.map_or(0.0, |place| self.scales[from] * share(entries[place]))
     }
 
     /// The scores of all columns for a history of columns and strengths, divided by the Euclidean length of the history, so that those
@@ -77,10 +103,9 @@ impl ItemWeights {
         let length = norm(history.iter().map(|&(_, strength)| strength));
         let mut scores = vec![0.0; self.len()];
         for &(item, strength) in known() {
-            let scaled = strength / length;
-            let (targets, weights) = self.row(item as usize);
-            for (&target, &weight) in targets.iter().zip(weights) {
-                scores[target as usize] += scaled * weight;
+            let scaled = strength / length * self.scales[item as usize];
+            for (first, entries) in self.sections(item as usize) {
+                lanes::scatter(&mut scores[first..], scaled, entries);
             }
         }
         Some(scores)
@@ -89,17 +114,43 @@ impl ItemWeights {
     /// The first thing that is wrong with its shape, for an artifact that was read.
     #[must_use]
     pub fn fault(&self, items: usize) -> Option<&'static str> {
+        let sections = self.len().div_ceil(SECTION);
         let rules = [
+            (self.offsets.len() == self.len() * sections + 1, "rows and sections differ in number"),
             (self.offsets.first() == Some(&0), "the rows do not begin at 0"),
             (self.offsets.windows(2).all(|pair| pair[0] <= pair[1]), "the rows are out of order"),
-            (self.offsets.last() == Some(&(self.targets.len() as u64)), "the rows end beside the columns"),
-            (self.targets.len() == self.weights.len(), "columns and weights differ in length"),
+            (self.offsets.last() == Some(&(self.entries.len() as u64)), "the rows end beside the entries"),
             (self.len() <= items, "more items are covered than there are"),
-            (self.targets.iter().all(|&target| (target as usize) < self.len()), "a column is out of bounds"),
-            (self.weights.iter().all(|weight| weight.is_finite()), "a weight is not a number"),
+            (self.scales.iter().all(|scale| scale.is_finite()), "a weight is not a number"),
         ];
-        rules.into_iter().find_map(|(holds, reason)| (!holds).then_some(reason))
+        let fault = rules.into_iter().find_map(|(holds, reason)| (!holds).then_some(reason));
+        let inside = || {
+            let mut all = (0..self.len()).flat_map(|item| self.sections(item));
+            all.all(|(first, entries)| entries.iter().all(|&entry| first + column(entry) < self.len()))
+        };
+        fault.or_else(|| (!inside()).then_some("a column is out of bounds"))
     }
+}
+
+fn entry(column: u32, share: f32) -> u32 {
+    let share = (share.round() as i16).cast_unsigned();
+    (column & 0xffff) | u32::from(share) << 16
+}
+
+/// Within its section.
+fn column(entry: u32) -> usize {
+    (entry & 0xffff) as usize
+}
+
+fn share(entry: u32) -> f32 {
+    f32::from(((entry >> 16) as u16).cast_signed())
+}
+
+/// What the shares of a row are multiplied with; no number when one of its weights is none.
+fn scale(row: &[(u32, f32)]) -> f32 {
+    let largest = row.iter().map(|(_, weight)| weight.abs()).max_by(f32::total_cmp).unwrap_or(0.0);
+    // Where all are 0, or too small to be told from it, any scale does.
+    if largest / LARGEST == 0.0 { 1.0 } else { largest / LARGEST }
 }
 
 /// The `keep` largest by size, in the order of their columns; all when `keep` is 0. The memory of the rest is given back: a row may have been as long as
@@ -232,8 +283,38 @@ mod tests {
     fn pruning_keeps_the_largest() {
         assert_eq!(largest(vec![(2, 0.5), (0, 0.1), (1, -0.9)], 2), vec![(1, -0.9), (2, 0.5)]);
         let weights = ItemWeights::from_rows(vec![vec![(1, 0.5), (0, 0.2)], vec![(0, 0.1)]], 1);
-        assert_eq!((weights.offsets.as_slice(), weights.targets.as_slice()), ([0, 1, 2].as_slice(), [1, 0].as_slice()));
+        assert_eq!(weights.offsets, [0, 1, 2]);
         assert_eq!((weights.weight(0, 1), weights.weight(0, 0)), (0.5, 0.0));
+    }
+
+    #[test]
+    fn a_row_reaches_over_all_sections() {
+        let size = 2 * SECTION + 3;
+        let mut rows = vec![Vec::new(); size];
+        let row: Vec<(u32, f32)> = [0, 7, SECTION - 1, SECTION, 2 * SECTION - 1, 2 * SECTION + 2]
+            .into_iter()
+            .zip([0.5f32, -1.0, 0.25, 0.125, -0.75, 1e-9])
+            .map(|(column, weight)| (column as u32, weight))
+            .collect();
+        rows[SECTION + 1].clone_from(&row);
+        let weights = ItemWeights::from_rows(rows, 0);
+        assert_eq!(weights.fault(size), None);
+        let kept: Vec<(u32, f32)> = weights.row(SECTION + 1).collect();
+        let scores = weights.scores(&[(SECTION as u32 + 1, 2.0)]).unwrap();
+        for (&(column, weight), (kept_column, kept)) in row.iter().zip(kept) {
+            assert_eq!(column, kept_column);
+            for found in [kept, weights.weight(SECTION + 1, column), scores[column as usize]] {
+                assert!((found - weight).abs() <= 0.5 / LARGEST, "{column}: {found} is not {weight}");
+            }
+        }
+        assert_eq!((weights.weight(SECTION + 1, 8), weights.row(3).count()), (0.0, 0));
+        let mut broken = weights.clone();
+        *broken.entries.last_mut().unwrap() = entry(3, 1.0);
+        assert_eq!(broken.fault(size), Some("a column is out of bounds"));
+        broken.scales.pop();
+        assert_eq!(broken.fault(size), Some("rows and sections differ in number"));
+        assert!(ItemWeights::from_rows(vec![vec![(0, f32::NAN)]], 0).fault(1).is_some());
+        assert_eq!(ItemWeights::from_rows(vec![vec![(0, 0.0)], vec![]], 0).fault(2), None);
     }
 
     #[test]
