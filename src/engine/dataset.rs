@@ -75,5 +75,6 @@ pub fn mean_positive(strengths: &[f32]) -> f32 {
 #[must_use]
 pub fn damped(strength: f32, mean: f32, exponent: f32) -> f32 {
     let share = strength.abs() / mean;
+    // All models but EASE have the exponent 1, and a power is not free.
     if strength == 0.0 { 0.0 } else { if exponent == 1.0 { share } else { share.powf(exponent) }.copysign(strength) }
 }

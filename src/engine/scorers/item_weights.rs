@@ -15,8 +15,7 @@ const SECTION: usize = 1 << 16;
 /// The largest weight of a row in the upper half of an entry.
 const LARGEST: f32 = i16::MAX as f32;
 
-/// Weights in compressed sparse rows of four bytes an entry: what item `i` of a history adds to other columns. A history meets hundreds of rows, and to fetch them is most of
-/// what scoring costs.
+/// Weights in compressed sparse rows of four bytes an entry: what item `i` of a history adds to other columns. A history meets hundreds of rows, so their size counts.
 ///
 /// A row has a section for each 65,536 columns of the model, and section `s` of row `i` is `entries[offsets[n]..offsets[n + 1]]` with `n = i · sections + s`. An
 /// entry is the column within its section (lower 16 bits; rising) and the weight as a signed share of 1/32,767 of the largest of the row (upper 16 bits), which
