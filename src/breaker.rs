@@ -8,9 +8,11 @@ const LIMIT: u32 = 5;
 /// How long it stays open; then one caller tries, and the others go on doing without until that one has succeeded.
 const PAUSE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Breaker {
     state: Mutex<State>,
+    /// Each try that fails doubles the pause until the next, up to this.
+    longest: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -19,7 +21,26 @@ struct State {
     open_until: Option<Instant>,
 }
 
+impl State {
+    /// Until the next try.
+    fn pause(&self, longest: Duration) -> Duration {
+        (PAUSE * 2u32.pow(self.failures.saturating_sub(LIMIT).min(16))).min(longest)
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new(PAUSE)
+    }
+}
+
 impl Breaker {
+    /// One that tries after a second, and after longer ones, up to `longest`, as long as nothing comes of it.
+    #[must_use]
+    pub fn new(longest: Duration) -> Self {
+        Self { state: Mutex::default(), longest }
+    }
+
     /// Whether the dependency may be asked at this moment.
     pub fn allows(&self, now: Instant) -> bool {
         let mut state = self.state();
@@ -27,7 +48,7 @@ impl Breaker {
             Some(until) if now < until => false,
             Some(_) => {
                 // This caller tries; the next one only when it has not come back by then.
-                state.open_until = Some(now + PAUSE);
+                state.open_until = Some(now + state.pause(self.longest));
                 true
             }
             None => true,
@@ -59,7 +80,7 @@ impl Breaker {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= LIMIT {
-            state.open_until = state.open_until.max(Some(now + PAUSE));
+            state.open_until = state.open_until.max(Some(now + state.pause(self.longest)));
         }
     }
 
@@ -90,6 +111,21 @@ mod tests {
         assert!(breaker.has_opened());
         breaker.succeeded();
         assert!(breaker.allows(start + PAUSE * 2) && breaker.allows(start + PAUSE * 2) && !breaker.has_opened());
+    }
+
+    #[test]
+    fn pauses_grow_as_far_as_they_may() {
+        let (breaker, mut now) = (Breaker::new(PAUSE * 3), Instant::now());
+        (0..LIMIT).for_each(|_| breaker.failed(now));
+        for pause in [1, 2, 3, 3] {
+            assert!(breaker.is_open(now + PAUSE * pause - PAUSE / 10), "{pause}");
+            now += PAUSE * pause;
+            assert!(breaker.allows(now), "{pause}");
+            breaker.failed(now);
+        }
+        breaker.succeeded();
+        (0..LIMIT).for_each(|_| breaker.failed(now));
+        assert!(breaker.allows(now + PAUSE), "all is forgotten");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A trained model on disk: `manifest.json` and `model.safetensors` in a folder named by the version.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rayon::prelude::*;
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::domain::ItemId;
 
@@ -28,6 +25,9 @@ use super::scorers::{ITEM_TO_ITEM, Profile};
 use super::view::View;
 
 mod publish;
+mod tensors;
+
+use tensors::{Tensors, view};
 
 /// The layout that this version writes and reads.
 pub const FORMAT: u32 = 4;
@@ -105,44 +105,44 @@ impl Model {
         if manifest.format != FORMAT {
             return Err(broken(format!("format {} is not {FORMAT}, which this version reads", manifest.format)));
         }
-        let bytes = fs::read(dir.join(TENSORS))?;
-        if bytes.len() as u64 != manifest.bytes {
-            return Err(broken(format!("{TENSORS} has {} bytes, not {}", bytes.len(), manifest.bytes)));
+        let path = dir.join(TENSORS);
+        let bytes = fs::metadata(&path)?.len();
+        if bytes != manifest.bytes {
+            return Err(broken(format!("{TENSORS} has {bytes} bytes, not {}", manifest.bytes)));
         }
         let checksum = manifest.checksum.clone();
         // The sum takes as long as everything else: both at once.
-        let (found, model) = rayon::join(|| hex(&Sha256::digest(&bytes)), || Self::read(&bytes, manifest));
-        if found != checksum {
+        let sum = || publish::summed(&mut File::open(&path)?);
+        let (sum, model) = rayon::join(sum, || Self::read(&Tensors::open(&path)?, manifest));
+        if sum?.0 != checksum {
             return Err(broken(format!("{TENSORS} does not match its checksum")));
         }
         model
     }
 
     /// Reads the tensors and checks shapes, bounds and numbers.
-    fn read(bytes: &[u8], manifest: Manifest) -> Result<Self, ArtifactError> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| broken(format!("{TENSORS}: {error}")))?;
-        let item_ids = lines(&tensors, "item_ids")?
-            .into_iter()
-            .map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn read(tensors: &Tensors, manifest: Manifest) -> Result<Self, ArtifactError> {
+        let ids = tensors.lines("item_ids")?.into_iter();
+        let ids = ids.map(|id| ItemId::new(id).map_err(|error| broken(format!("item id: {error}"))));
+        let item_ids = ids.collect::<Result<Vec<_>, _>>()?;
         let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = std::array::from_fn(|_| ItemWeights::default());
         item_to_item.par_iter_mut().zip(ITEM_TO_ITEM).try_for_each(|(weights, name)| {
-            weights.offsets = numbers(&tensors, &format!("{name}.offsets"))?;
-            weights.entries = numbers(&tensors, &format!("{name}.entries"))?;
-            weights.scales = numbers(&tensors, &format!("{name}.scales"))?;
+            weights.offsets = tensors.numbers(&format!("{name}.offsets"))?;
+            weights.entries = tensors.numbers(&format!("{name}.entries"))?;
+            weights.scales = tensors.numbers(&format!("{name}.scales"))?;
             Ok::<(), ArtifactError>(())
         })?;
-        let eigenvalues: Vec<f32> = numbers(&tensors, "ials.eigenvalues")?;
+        let eigenvalues: Vec<f32> = tensors.numbers("ials.eigenvalues")?;
         let dimensions = eigenvalues.len();
-        let terms = lines(&tensors, "ials.terms")?;
+        let terms = tensors.lines("ials.terms")?;
         let als = AlsFactors {
             dimensions,
-            factors: numbers(&tensors, "ials.factors")?,
+            factors: tensors.numbers("ials.factors")?,
             eigenvalues,
-            trained: numbers::<u64>(&tensors, "ials.trained")?.first().map_or(0, |&trained| trained as usize),
-            terms: TermFactors::new(dimensions, terms, numbers(&tensors, "ials.term_factors")?),
+            trained: tensors.numbers::<u64>("ials.trained")?.first().map_or(0, |&trained| trained as usize),
+            terms: TermFactors::new(dimensions, terms, tensors.numbers("ials.term_factors")?),
         };
-        let model = Self { item_ids, popularity: numbers(&tensors, "popularity")?, item_to_item, als, manifest };
+        let model = Self { item_ids, popularity: tensors.numbers("popularity")?, item_to_item, als, manifest };
         model.check()?;
         Ok(model)
     }
@@ -168,10 +168,7 @@ impl Model {
                 (format!("{name}.scales"), view(&of.scales)?),
             ]);
         }
-        safetensors::serialize_to_file(all, None, path).map_err(|error| match error {
-            SafeTensorError::IoError(error) => error.into(),
-            other => broken(other.to_string()),
-        })
+        tensors::write(all, path)
     }
 
     fn check(&self) -> Result<(), ArtifactError> {
@@ -314,43 +311,6 @@ fn broken(reason: String) -> ArtifactError {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// One-dimensional, as it lies in memory.
-fn view<T: bytemuck::NoUninit + Number>(values: &[T]) -> Result<TensorView<'_>, ArtifactError> {
-    TensorView::new(T::DTYPE, vec![values.len()], bytemuck::cast_slice(values))
-        .map_err(|error| broken(error.to_string()))
-}
-
-/// Names, parted by line breaks.
-fn lines(tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<String>, ArtifactError> {
-    let text = String::from_utf8(numbers::<u8>(tensors, name)?).map_err(|_| broken(format!("{name} are not UTF-8")))?;
-    Ok(text.split_terminator('\n').map(str::to_owned).collect())
-}
-
-/// The numbers of a one-dimensional tensor; its bytes may lie unaligned in the file.
-fn numbers<T: bytemuck::Pod + Number>(tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<T>, ArtifactError> {
-    let tensor = tensors.tensor(name).map_err(|error| broken(format!("{name}: {error}")))?;
-    if tensor.dtype() != T::DTYPE || tensor.shape().len() != 1 {
-        return Err(broken(format!("{name} is {:?} of shape {:?}", tensor.dtype(), tensor.shape())));
-    }
-    Ok(bytemuck::allocation::pod_collect_to_vec(tensor.data()))
-}
-
-trait Number {
-    const DTYPE: Dtype;
-}
-impl Number for u8 {
-    const DTYPE: Dtype = Dtype::U8;
-}
-impl Number for u32 {
-    const DTYPE: Dtype = Dtype::U32;
-}
-impl Number for u64 {
-    const DTYPE: Dtype = Dtype::U64;
-}
-impl Number for f32 {
-    const DTYPE: Dtype = Dtype::F32;
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use foldhash::fast::RandomState;
+
 use crate::domain::{Domain, Item, ItemId};
 
 use super::ItemIndex;
-use super::scorers::content::ContentIndex;
+use super::scorers::content::{ContentIndex, ItemTerms};
 use super::text;
 use super::text_vectors::{self, Vector};
 
@@ -23,12 +25,32 @@ pub struct Catalogue {
     domains: Vec<Domain>,
     /// By place: the vector of the item's text, made when it is first asked for; `None` within: its words are unknown.
     vectors: Vec<OnceLock<Option<Box<Vector>>>>,
-    places: HashMap<ItemId, ItemIndex>,
+    places: HashMap<ItemId, ItemIndex, RandomState>,
     by_domain: BTreeMap<Domain, Vec<ItemIndex>>,
-    titles: HashMap<String, Vec<ItemIndex>>,
+    titles: HashMap<String, Vec<ItemIndex>, RandomState>,
     content: ContentIndex,
     count: usize,
     changes: u64,
+}
+
+/// An item with what it is found by: what takes longest of storing it, and needs no catalogue, so that many can be read at a time.
+#[derive(Debug)]
+pub struct ReadItem {
+    item: Item,
+    terms: ItemTerms,
+    titles: Vec<String>,
+}
+
+impl ReadItem {
+    #[must_use]
+    pub fn new(item: Item) -> Self {
+        Self { terms: ItemTerms::of(&item), titles: title_keys(&item), item }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &ItemId {
+        &self.item.id
+    }
 }
 
 impl Catalogue {
@@ -42,6 +64,13 @@ impl Catalogue {
 
     /// Stores an item; replaces the one of the same id, which keeps its index.
     pub fn upsert(&mut self, item: Item) -> ItemIndex {
+        let same = self.index_of(&item.id).filter(|&index| self.get(index) == Some(&item));
+        same.unwrap_or_else(|| self.upsert_read(ReadItem::new(item)))
+    }
+
+    /// The same for one that was read before.
+    pub fn upsert_read(&mut self, read: ReadItem) -> ItemIndex {
+        let ReadItem { item, terms, titles } = read;
         let index = self.reserve(&item.id);
         let place = index.0 as usize;
         if self.items[place].as_deref() == Some(&item) {
@@ -51,10 +80,10 @@ impl Catalogue {
         self.changes += 1;
         self.domain_numbers[place] = self.number(&item.domain);
         put(self.by_domain.entry(item.domain.clone()).or_default(), index);
-        for key in title_keys(&item) {
+        for key in titles {
             put(self.titles.entry(key).or_default(), index);
         }
-        self.content.insert(index, &item);
+        self.content.insert(index, &terms);
         self.available[place] = item.available;
         self.vectors[place] = OnceLock::new();
         self.items[place] = Some(Arc::new(item));

@@ -19,7 +19,7 @@ use super::artifact::BoundModel;
 use super::catalogue::{Catalogue, title_key};
 use super::known_taste::KnownTaste;
 use super::scorers::content::{GENRE, TITLE, Term, creator_term, label_term, word_term};
-use super::spelling::{Correction, Names};
+use super::spelling::Names;
 use super::text;
 use super::text_vectors::{self, Vector};
 use super::view::View;
@@ -59,8 +59,16 @@ pub struct Resolved {
     pub wanted: Wanted,
 }
 
-/// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction. What needed no search for a misspelling
-/// is kept in the view.
+/// What one taste, as it was written, came to.
+#[derive(Debug)]
+pub struct Understood {
+    pub known: Vec<Arc<KnownTaste>>,
+    /// Of a taste that nothing matches, or only after a correction: what may have been meant.
+    unmatched: Option<Option<String>>,
+}
+
+/// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction. What each came to is kept in the view, so that
+/// it is searched for once, until the catalogue changes.
 #[must_use]
 pub fn resolve(
     catalogue: &Catalogue,
@@ -73,48 +81,30 @@ pub fn resolve(
     let names = OnceCell::new();
     let mut searches = 0;
     for taste in tastes {
-        if let Some(known) = view.taste(taste) {
-            all.extend(known.iter().map(Arc::clone));
-            continue;
-        }
-        let reader = Reader { catalogue, domain: taste.domain.as_ref() };
-        let mut wanted = reader.exact(&taste.text);
-        let mut certain = true;
-        if wanted.is_empty() {
-            let text = reader.free_text(&taste.text);
-            wanted = text.wanted;
-            if wanted.is_empty() || !text.complete {
-                certain = false;
-                searches += 1;
-                let nearest = (searches <= MISSPELLINGS)
-                    .then(|| names.get_or_init(|| Names::new(catalogue)))
-                    .and_then(|names| nearest(names, taste));
-                let sure = nearest.as_ref().filter(|nearest| nearest.certain);
-                let corrected = sure.map_or_else(Vec::new, |nearest| reader.exact(&nearest.name));
-                if wanted.is_empty() || !corrected.is_empty() {
-                    wanted = corrected;
-                    if wanted.is_empty()
-                        && searches <= MISSPELLINGS
-                        && is_phrase(&taste.text)
-                        && text_vectors::knows_a_word(&taste.text)
-                    {
-                        wanted.extend(text_vectors::embed(&taste.text).map(|vector| Wanted::Near(Box::new(vector))));
-                    }
-                    unmatched.push(Unmatched {
-                        pointer: taste.pointer.clone(),
-                        value: taste.text.clone(),
-                        suggestion: nearest.map(|nearest| nearest.name),
-                    });
-                }
+        let understood = view.taste(taste).unwrap_or_else(|| {
+            let reader = Reader { catalogue, domain: taste.domain.as_ref() };
+            let (wanted, search) = reader.understand(&taste.text);
+            searches += usize::from(search);
+            let is_whole = !search || searches <= MISSPELLINGS;
+            let (wanted, unmatched) = match search {
+                true if is_whole => reader.corrected(names.get_or_init(|| Names::new(catalogue)), &taste.text, wanted),
+                true if wanted.is_empty() => (wanted, Some(None)),
+                _ => (wanted, None),
+            };
+            let of = |wanted| Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted };
+            let known = wanted.into_iter().map(|wanted| Arc::new(KnownTaste::new(catalogue, model, view, of(wanted))));
+            let understood = Arc::new(Understood { known: known.collect(), unmatched });
+            if is_whole {
+                view.keep(taste, &understood);
             }
-        }
-        let of = |wanted| Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted };
-        let known = wanted.into_iter().map(|wanted| Arc::new(KnownTaste::new(catalogue, model, view, of(wanted))));
-        let known: Vec<Arc<KnownTaste>> = known.collect();
-        if certain {
-            view.keep(taste, &known);
-        }
-        all.extend(known);
+            understood
+        });
+        all.extend(understood.known.iter().map(Arc::clone));
+        unmatched.extend(understood.unmatched.as_ref().map(|suggestion| Unmatched {
+            pointer: taste.pointer.clone(),
+            value: taste.text.clone(),
+            suggestion: suggestion.clone(),
+        }));
     }
     (all, unmatched)
 }
@@ -122,10 +112,6 @@ pub fn resolve(
 /// Whether a text says so much that its meaning can be guessed: two words, or two characters that are words by themselves.
 fn is_phrase(text: &str) -> bool {
     text.split_whitespace().count() > 1 || text.chars().filter(|&c| text::is_unspaced(c)).count() > 1
-}
-
-fn nearest(names: &Names<'_>, taste: &Taste) -> Option<Correction> {
-    names.label(taste.domain.as_ref(), &text::squeeze(&taste.text)).or_else(|| names.title(&title_key(&taste.text)))
 }
 
 /// Reads tastes given for one domain, or for all.
@@ -143,6 +129,31 @@ struct FreeText {
 impl Reader<'_> {
     fn is_own(&self, item: ItemIndex) -> bool {
         self.domain.is_none_or(|domain| self.catalogue.get(item).is_some_and(|item| item.domain == *domain))
+    }
+
+    /// What a text asks for as it stands, and whether some or all of it may be a misspelling.
+    fn understand(&self, text: &str) -> (Vec<Wanted>, bool) {
+        let wanted = self.exact(text);
+        if !wanted.is_empty() {
+            return (wanted, false);
+        }
+        let FreeText { wanted, complete } = self.free_text(text);
+        let search = wanted.is_empty() || !complete;
+        (wanted, search)
+    }
+
+    /// What a text asks for that may be misspelt, `wanted` as it stands; and, if that is not all, what may have been meant.
+    fn corrected(&self, names: &Names<'_>, text: &str, wanted: Vec<Wanted>) -> (Vec<Wanted>, Option<Option<String>>) {
+        let nearest = names.label(self.domain, &text::squeeze(text)).or_else(|| names.title(&title_key(text)));
+        let sure = nearest.as_ref().filter(|nearest| nearest.certain);
+        let mut corrected = sure.map_or_else(Vec::new, |nearest| self.exact(&nearest.name));
+        if corrected.is_empty() && !wanted.is_empty() {
+            return (wanted, None);
+        }
+        if corrected.is_empty() && is_phrase(text) && text_vectors::knows_a_word(text) {
+            corrected.extend(text_vectors::embed(text).map(|vector| Wanted::Near(Box::new(vector))));
+        }
+        (corrected, Some(nearest.map(|nearest| nearest.name)))
     }
 
     /// The text as a whole is the id of an item, a label, a title or a creator.

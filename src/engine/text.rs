@@ -1,8 +1,10 @@
 //! Text as the catalogue compares it: without case, accents, plurals and punctuation, in any script.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -14,6 +16,8 @@ const STOP_WORDS: [&str; 61] = [
     "play", "please", "similar", "so", "some", "something", "song", "that", "the", "their", "there", "these", "this", "to", "very",
     "want", "was", "watch", "what", "where", "which", "who", "with",
 ];
+
+static STOPPED: LazyLock<HashSet<&'static str, RandomState>> = LazyLock::new(|| STOP_WORDS.into_iter().collect());
 
 /// The same for Chinese, which is written without spaces.
 #[rustfmt::skip]
@@ -33,6 +37,9 @@ static SIMPLIFIED: LazyLock<HashMap<char, char>> = LazyLock::new(|| {
 /// Compatible forms made one, lower case, Latin, Greek and Cyrillic letters without accents, Chinese characters simplified.
 #[must_use]
 pub fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.nfkc().flat_map(char::to_lowercase) {
         match c {
@@ -59,7 +66,12 @@ pub fn fold(text: &str) -> String {
 /// [`fold`], and letters and digits only: "Sci-Fi", "sci fi" and "SCIFI" are the same. "&" is "and" between words.
 #[must_use]
 pub fn squeeze(text: &str) -> String {
-    fold(text).replace(" & ", " and ").chars().filter(|c| c.is_alphanumeric()).collect()
+    let mut folded = fold(text);
+    if folded.contains(" & ") {
+        folded = folded.replace(" & ", "and");
+    }
+    folded.retain(char::is_alphanumeric);
+    folded
 }
 
 /// A title without a year in brackets at its end.
@@ -75,22 +87,22 @@ pub fn without_year(title: &str) -> &str {
 
 /// The singular of an English word, roughly; other words unchanged.
 #[must_use]
-pub fn stem(word: &str) -> String {
+pub fn stem(word: &str) -> Cow<'_, str> {
     if !word.is_ascii() || word.len() < 4 {
-        return word.to_owned();
+        return word.into();
     }
     if let Some(root) = word.strip_suffix("ies").filter(|root| root.len() > 2) {
         // "movies" is of "movie", "stories" of "story".
-        return format!("{root}{}", if root.ends_with("mov") || root.ends_with("zomb") { "ie" } else { "y" });
+        return [root, if root.ends_with("mov") || root.ends_with("zomb") { "ie" } else { "y" }].concat().into();
     }
     for (suffix, keep) in [("sses", 2), ("xes", 1), ("ches", 2), ("shes", 2)] {
         if word.ends_with(suffix) {
-            return word[..word.len() - suffix.len() + keep].to_owned();
+            return word[..word.len() - suffix.len() + keep].into();
         }
     }
     match word.strip_suffix('s') {
-        Some(root) if !root.ends_with(['s', 'u']) => root.to_owned(),
-        _ => word.to_owned(),
+        Some(root) if !root.ends_with(['s', 'u']) => root.into(),
+        _ => word.into(),
     }
 }
 
@@ -104,25 +116,41 @@ pub fn is_unspaced(c: char) -> bool {
 /// The words of a text, folded, in order; of scripts without spaces, its runs.
 #[must_use]
 pub fn words(text: &str) -> Vec<String> {
-    let folded = fold(text);
-    let mut words: Vec<String> = Vec::new();
-    // Where the last word ended, if it was of a script without spaces: the segmentation cuts those into single letters.
-    let mut run_end = None;
-    for (start, word) in folded.unicode_word_indices() {
-        let unspaced = word.chars().all(is_unspaced);
-        match words.last_mut() {
-            Some(last) if unspaced && run_end == Some(start) => last.push_str(word),
-            _ => words.push(word.to_owned()),
-        }
-        run_end = unspaced.then_some(start + word.len());
-    }
+    let mut words = Vec::new();
+    each_word(&fold(text), |word| words.push(word.to_owned()));
     words
+}
+
+fn each_word(folded: &str, mut see: impl FnMut(&str)) {
+    // A run of a script without spaces, as far as it has come: the segmentation cuts those into single letters.
+    let mut run = 0..0;
+    for (start, word) in folded.unicode_word_indices() {
+        let end = start + word.len();
+        let is_run = !word.is_ascii() && word.chars().all(is_unspaced);
+        if is_run && run.end == start && !run.is_empty() {
+            run.end = end;
+            continue;
+        }
+        if !run.is_empty() {
+            see(&folded[std::mem::take(&mut run)]);
+        }
+        if is_run {
+            run = start..end;
+        } else {
+            see(word);
+        }
+    }
+    if !run.is_empty() {
+        see(&folded[run]);
+    }
 }
 
 /// Whether the word says nothing by itself.
 #[must_use]
 pub fn is_stop_word(word: &str) -> bool {
-    STOP_WORDS.contains(&word) || STOP_WORDS.contains(&stem(word).as_str())
+    let is_listed = |word: &str| STOPPED.contains(word);
+    let stem = stem(word);
+    is_listed(word) || stem.len() != word.len() && is_listed(&stem)
 }
 
 /// Whether these characters say nothing within a run of Chinese.
@@ -135,19 +163,29 @@ pub fn is_stop_run(letters: &str) -> bool {
 #[must_use]
 pub fn terms(text: &str) -> Vec<String> {
     let mut terms = Vec::new();
-    for word in words(text) {
-        if word.chars().any(is_unspaced) {
-            let letters: Vec<char> = word.chars().collect();
-            terms.extend(letters.windows(2).map(|pair| pair.iter().collect::<String>()));
-            if letters.len() == 1 || (3..=8).contains(&letters.len()) {
-                terms.push(word);
-            }
-        } else if !is_stop_word(&word) {
-            let plain = word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(&word);
-            terms.push(stem(&plain.replace(['\'', '’'], "")));
-        }
-    }
+    each_term(text, |term| terms.push(term.to_owned()));
     terms
+}
+
+/// Shows each of [`terms`], which it makes no copies of.
+pub fn each_term(text: &str, mut see: impl FnMut(&str)) {
+    each_word(&fold(text), |word| {
+        if !word.is_ascii() && word.chars().any(is_unspaced) {
+            let ends: Vec<usize> = word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
+            ends.windows(3).for_each(|pair| see(&word[pair[0]..pair[2]]));
+            let letters = ends.len() - 1;
+            if letters == 1 || (3..=8).contains(&letters) {
+                see(word);
+            }
+        } else if !is_stop_word(word) {
+            let plain = word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(word);
+            if plain.contains(['\'', '’']) {
+                see(&stem(&plain.replace(['\'', '’'], "")));
+            } else {
+                see(&stem(plain));
+            }
+        }
+    });
 }
 
 #[cfg(test)]
@@ -180,6 +218,12 @@ mod tests {
         assert_eq!(terms("七武士"), ["七武", "武士", "七武士"]);
         assert_eq!(terms("기생충"), ["기생", "생충", "기생충"]);
         assert_eq!(terms("Schindler's List"), ["schindler", "list"]);
+    }
+
+    #[test]
+    fn stop_words_are_found() {
+        assert!(STOP_WORDS.into_iter().chain(["movies", "songs"]).all(is_stop_word));
+        assert!(!["samurai", "", "zzz"].into_iter().any(is_stop_word));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::domain::{Domain, Taste};
 use super::ItemIndex;
 use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
-use super::known_taste::KnownTaste;
+use super::tastes::Understood;
 
 /// Tastes are kept as far as this memory goes, in bytes; then all of them are forgotten.
 const KEPT: usize = 64 << 20;
@@ -60,12 +60,9 @@ pub struct View {
     tastes: RwLock<Kept>,
 }
 
-/// All that one taste, as it was written, came to.
-type Known = Arc<[Arc<KnownTaste>]>;
-
 #[derive(Debug, Default)]
 struct Kept {
-    by_domain: HashMap<Option<Domain>, HashMap<String, Known>>,
+    by_domain: HashMap<Option<Domain>, HashMap<String, Arc<Understood>>>,
     bytes: usize,
 }
 
@@ -158,21 +155,21 @@ impl View {
 
     /// What is known of a taste as it was written.
     #[must_use]
-    pub fn taste(&self, taste: &Taste) -> Option<Known> {
+    pub fn taste(&self, taste: &Taste) -> Option<Arc<Understood>> {
         let kept = self.tastes.read().unwrap_or_else(PoisonError::into_inner);
         kept.by_domain.get(&taste.domain)?.get(&taste.text).cloned()
     }
 
     /// Keeps what is known of a taste.
-    pub fn keep(&self, taste: &Taste, known: &[Arc<KnownTaste>]) {
+    pub fn keep(&self, taste: &Taste, understood: &Arc<Understood>) {
         let mut kept = self.tastes.write().unwrap_or_else(PoisonError::into_inner);
-        let bytes = known.iter().map(|taste| taste.bytes()).sum::<usize>() + 200 + 2 * taste.text.len();
+        let bytes = understood.known.iter().map(|taste| taste.bytes()).sum::<usize>() + 200 + 2 * taste.text.len();
         if kept.bytes + bytes > KEPT {
             *kept = Kept::default();
         }
         if bytes <= KEPT / 4 {
             kept.bytes += bytes;
-            kept.by_domain.entry(taste.domain.clone()).or_default().insert(taste.text.clone(), known.into());
+            kept.by_domain.entry(taste.domain.clone()).or_default().insert(taste.text.clone(), Arc::clone(understood));
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
+
 use super::text::{is_stop_run, is_unspaced, squeeze, stem, words};
 
 /// Names of labels in other spellings and languages: one line a label, its own name, a tab, the others parted by `|`.
 const ALIASES: &str = include_str!("aliases.tsv");
 
-static CONCEPTS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
-    let mut concepts = HashMap::new();
+static CONCEPTS: LazyLock<HashMap<String, String, RandomState>> = LazyLock::new(|| {
+    let mut concepts = HashMap::default();
     for line in ALIASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (name, aliases) = line.split_once('\t').unwrap_or((line, ""));
         let concept = squeeze(name);
@@ -45,14 +47,14 @@ const KINDS: [&str; 17] = [
 #[must_use]
 pub fn concept(label: &str) -> String {
     let key = squeeze(label);
-    known(&key).unwrap_or_else(|| stem(&key))
+    known(&key).unwrap_or_else(|| stem(&key).into_owned())
 }
 
 /// The concept of a squeezed label, its singular, or what is left without a trailing "music" or the like, when it is one of the known ones.
 #[must_use]
 pub fn known(key: &str) -> Option<String> {
     let singular = stem(key);
-    let exact = |key: &str| CONCEPTS.get(key).or_else(|| CONCEPTS.get(&stem(key))).cloned();
+    let exact = |key: &str| CONCEPTS.get(key).or_else(|| CONCEPTS.get(&*stem(key))).cloned();
     exact(key).or_else(|| KINDS.iter().find_map(|kind| exact(singular.strip_suffix(kind)?)))
 }
 

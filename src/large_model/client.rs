@@ -1,6 +1,7 @@
 //! One HTTP client a provider: bounded concurrency, retries of what may pass, a budget, and measurements. Redirects are not followed: a provider is where the
 //! operator said it is.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,6 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Semaphore;
+
+use crate::breaker::Breaker;
 
 use super::ProviderError;
 use super::addresses::PublicOnly;
@@ -27,6 +30,8 @@ pub(super) struct Client {
     pub settings: ProviderSettings,
     permits: Semaphore,
     pub statistics: Statistics,
+    /// While it is open nothing is tried again.
+    breaker: Arc<Breaker>,
 }
 
 /// The tokens of an answer, as OpenAI and its likes report them.
@@ -52,7 +57,7 @@ impl ReportedUsage {
 }
 
 impl Client {
-    pub fn new(settings: ProviderSettings) -> Result<Self, String> {
+    pub fn new(settings: ProviderSettings, breaker: Arc<Breaker>) -> Result<Self, String> {
         // Of the two that rustls knows, one serves the whole process; a second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder()
@@ -65,7 +70,7 @@ impl Client {
         }
         let http = http.build().map_err(|error| error.to_string())?;
         let permits = Semaphore::new(settings.max_concurrency);
-        Ok(Self { http, settings, permits, statistics: Statistics::default() })
+        Ok(Self { http, settings, permits, statistics: Statistics::default(), breaker })
     }
 
     /// Posts JSON and reads JSON, trying again what may pass as long as there is time.
@@ -90,7 +95,7 @@ impl Client {
             if let Some(wait) = wait.filter(|_| may_pass(&error) && is_too_late) {
                 return Err(ProviderError::Later(wait));
             }
-            if tried >= self.settings.retries || !may_pass(&error) || is_too_late {
+            if tried >= self.settings.retries || !may_pass(&error) || is_too_late || self.breaker.has_opened() {
                 return Err(error);
             }
             tried += 1;
@@ -266,7 +271,7 @@ mod tests {
         let settings = format!(
             "kind = 'chat'\nbase_url = 'http://localhost:{port}'\nmodel = 'm'\nretries = 0\nallow_private = {allow_private}"
         );
-        let client = Client::new(toml::from_str(&settings).unwrap()).unwrap();
+        let client = Client::new(toml::from_str(&settings).unwrap(), Arc::default()).unwrap();
         let answer = client.post("/", &Value::Null, Instant::now() + Duration::from_secs(5)).await;
         (answer, server.received_requests().await.unwrap().len())
     }
@@ -293,7 +298,7 @@ mod tests {
             "kind = 'chat'\nbase_url = '{}'\nmodel = 'm'\nretries = 3\nallow_private = true\nprice_of_input = 1000000\ntimeout_ms = 300",
             server.uri()
         );
-        let client = Client::new(toml::from_str(&settings).unwrap()).unwrap();
+        let client = Client::new(toml::from_str(&settings).unwrap(), Arc::default()).unwrap();
         let until = Instant::now() + patience;
         let question = Value::from("four");
         let asking = client.post("/", &question, until);

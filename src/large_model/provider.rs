@@ -24,6 +24,8 @@ use super::{Prompt, ProviderError, Scores, ShortList, embedded};
 const KEPT_FOR: Duration = Duration::from_secs(600);
 const KEPT: u64 = 20_000;
 const WRITTEN_KEPT_FOR: Duration = Duration::from_secs(86_400);
+/// One that is down is tried again after a second, and after twice as long each time up to this: each try costs those who are served meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// However long a provider asks to be left alone.
 const LONGEST_REST: Duration = Duration::from_secs(900);
 
@@ -33,7 +35,7 @@ pub struct Provider {
     pub kind: ProviderKind,
     pub model: String,
     pub(super) backend: Backend,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     kept: Cache<u64, Arc<Scores>>,
     /// What was said of a list for a stranger.
     to_strangers: Cache<u64, Arc<Scores>>,
@@ -87,8 +89,10 @@ impl Provider {
             ProviderKind::Rerank => Protocol::Rerank(Rerank::default()),
             ProviderKind::Embedded => return Self::encoder(name, settings),
         };
-        let backend = Backend::Remote(Box::new(Client::new(settings.clone())?), protocol);
-        Ok(Self::with(name, settings.kind, &settings.model, backend))
+        let breaker = Arc::new(Breaker::new(LONGEST_PAUSE));
+        let client = Client::new(settings.clone(), Arc::clone(&breaker))?;
+        let backend = Backend::Remote(Box::new(client), protocol);
+        Ok(Self { breaker, ..Self::with(name, settings.kind, &settings.model, backend) })
     }
 
     #[cfg(feature = "candle")]
@@ -115,7 +119,7 @@ impl Provider {
             kind,
             model: model.to_owned(),
             backend,
-            breaker: Breaker::default(),
+            breaker: Arc::default(),
             kept: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
             to_strangers: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR * 6).build(),
             written: Cache::builder().max_capacity(KEPT / 2).time_to_live(WRITTEN_KEPT_FOR).build(),

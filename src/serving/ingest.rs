@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::domain::{Event, Item, ItemId, ItemPatch, UserId};
+use crate::engine::catalogue::ReadItem;
 use crate::store::{Appended, Erasure, ItemPage, ItemSearch, StoredEvent, Upserted};
 
 use super::{Service, ServiceError, uncancelled};
@@ -117,9 +118,10 @@ impl Service {
     fn apply(&self, items: Vec<Item>) {
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
+            let read: Vec<ReadItem> = items.by_ref().take(64).map(ReadItem::new).collect();
             let mut catalogue = self.catalogue.write();
-            for item in items.by_ref().take(64) {
-                catalogue.upsert(item);
+            for item in read {
+                catalogue.upsert_read(item);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::engine::artifact::{ArtifactError, BoundModel, Manifest, Model};
 use crate::store::{ModelRecord, Store};
@@ -35,6 +35,27 @@ pub(super) struct LiveModels {
     previous: ArcSwapOption<BoundModel>,
     /// Held by whoever switches; the versions that could not be used, so that each is complained of once.
     switching: Mutex<HashMap<String, Refusal>>,
+}
+
+/// A model that can be used. While there is one, nobody else switches.
+pub(super) struct Opened<'a> {
+    model: Checked,
+    _switching: MutexGuard<'a, HashMap<String, Refusal>>,
+}
+
+enum Checked {
+    Read(Box<Model>),
+    /// It was in force before.
+    Bound(Arc<BoundModel>),
+}
+
+impl Checked {
+    fn bind(self, catalogue: &LiveCatalogue) -> Arc<BoundModel> {
+        match self {
+            Self::Read(model) => Arc::new(model.bind(&mut catalogue.write())),
+            Self::Bound(model) => model,
+        }
+    }
 }
 
 /// A version that could not be used so far.
@@ -67,17 +88,16 @@ impl LiveModels {
         self.current.load().as_ref().is_some_and(|live| live.model.manifest.version == version)
     }
 
-    /// Switches to the version that the store calls active. One that is broken, or whose files are not to be seen here yet, is refused, the model in
-    /// force stays, and it is tried again later; with none in force the newest version that is whole takes its place.
-    pub(super) async fn refresh(
+    /// Opens the version that the store calls active, if it is not the one in force. One that is broken, or whose files are not to be seen here yet, is refused, the
+    /// model in force stays, and it is tried again later; with none in force the newest version that is whole takes its place.
+    pub(super) async fn open_active(
         &self,
         store: &dyn Store,
         patience: Duration,
-        catalogue: &LiveCatalogue,
-    ) -> Result<(), ServiceError> {
-        let Some(active) = in_time(patience, store.active_model()).await? else { return Ok(()) };
+    ) -> Result<Option<Opened<'_>>, ServiceError> {
+        let Some(active) = in_time(patience, store.active_model()).await? else { return Ok(None) };
         if self.runs(&active) {
-            return Ok(());
+            return Ok(None);
         }
         let mut refused = self.switching.lock().await;
         let mut candidates = vec![active];
@@ -86,17 +106,16 @@ impl LiveModels {
         }
         for version in candidates {
             if self.runs(&version) {
-                return Ok(());
+                return Ok(None);
             }
             let before = refused.get(&version);
             if before.is_some_and(|before| Instant::now() < before.again_at) {
                 continue;
             }
-            match self.load(catalogue, &version).await {
+            match self.open(&version).await {
                 Ok(model) => {
                     refused.remove(&version);
-                    self.switch_to(model);
-                    return Ok(());
+                    return Ok(Some(Opened { model, _switching: refused }));
                 }
                 Err(error) => {
                     match before {
@@ -113,7 +132,12 @@ impl LiveModels {
                 }
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Switches to a model that was opened.
+    pub(super) fn take(&self, opened: Opened<'_>, catalogue: &LiveCatalogue) {
+        self.switch_to(opened.model.bind(catalogue));
     }
 
     /// Takes the version of this name, or else the newest, of those on the disk that are whole: for a start without the store.
@@ -121,8 +145,8 @@ impl LiveModels {
         let folder = self.models_dir.clone();
         let on_disk = tokio::task::spawn_blocking(move || versions(&folder)).await.unwrap_or_default();
         for version in wanted.into_iter().chain(on_disk) {
-            match self.load(catalogue, &version).await {
-                Ok(model) => return self.switch_to(model),
+            match self.open(&version).await {
+                Ok(model) => return self.switch_to(model.bind(catalogue)),
                 Err(error) => tracing::warn!(%error, "a model on the disk cannot be used"),
             }
         }
@@ -139,23 +163,23 @@ impl LiveModels {
         if !store.models().await?.iter().any(|record| record.version == version) {
             return Err(unknown());
         }
-        let model = if self.runs(version) { None } else { Some(self.load(catalogue, version).await?) };
+        let model = if self.runs(version) { None } else { Some(self.open(version).await?) };
         if !store.activate_model(version, Timestamp::now()).await? {
             return Err(unknown());
         }
         refused.remove(version);
         if let Some(model) = model {
-            self.switch_to(model);
+            self.switch_to(model.bind(catalogue));
         }
         store.models().await?.into_iter().find(|record| record.version == version).ok_or_else(unknown)
     }
 
-    /// The model of this version, checked and bound: from memory if it is the previous one, else from its artifact.
-    async fn load(&self, catalogue: &LiveCatalogue, version: &str) -> Result<Arc<BoundModel>, ServiceError> {
+    /// The model of this version, checked: from memory if it is the previous one, else from its artifact.
+    async fn open(&self, version: &str) -> Result<Checked, ServiceError> {
         if let Some(previous) = self.previous.load_full()
             && previous.model.manifest.version == version
         {
-            return Ok(previous);
+            return Ok(Checked::Bound(previous));
         }
         let broken = |reason: String| ServiceError::BrokenModel { version: version.to_owned(), reason };
         // A version names a folder: nothing that could lead elsewhere is followed.
@@ -173,7 +197,7 @@ impl LiveModels {
         if model.manifest.version != version {
             return Err(broken(format!("its manifest is of version `{}`", model.manifest.version)));
         }
-        Ok(Arc::new(model.bind(&mut catalogue.write())))
+        Ok(Checked::Read(Box::new(model)))
     }
 
     fn switch_to(&self, model: Arc<BoundModel>) {

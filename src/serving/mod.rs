@@ -191,8 +191,13 @@ impl Service {
     /// [`ServiceError::Store`].
     pub async fn refresh(&self) -> Result<(), ServiceError> {
         let patience = self.config.database.timeout();
-        self.catalogue.refresh(self.store.as_ref(), patience).await?;
-        self.models.refresh(self.store.as_ref(), patience, &self.catalogue).await?;
+        // Both at once, for a start: items take their places before a model takes its.
+        let catalogue = self.catalogue.refresh(self.store.as_ref(), patience);
+        let (refreshed, opened) = tokio::join!(catalogue, self.models.open_active(self.store.as_ref(), patience));
+        refreshed?;
+        if let Some(opened) = opened? {
+            self.models.take(opened, &self.catalogue);
+        }
         self.refresh_evaluations().await
     }
 

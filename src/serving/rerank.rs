@@ -40,17 +40,20 @@ impl Service {
             degraded.push(Degradation::LlmNotConfigured);
             return None;
         };
-        let person = Known::of(catalogue, query, history, &self.config.interactions);
         let weights = self.fusion_weights(&provider.name);
         let slices: Vec<HistorySlice> =
             query.domains.iter().map(|domain| slice(catalogue, query, history, domain)).collect();
         let counts = slices.iter().any(|&slice| weights.of(slice) > 0.0);
-        if !counts || person.is_empty() {
+        if !counts || query.tastes.is_empty() && history.is_empty() {
             return None;
         }
         if provider.is_resting() {
             // Nothing is prepared for one that would not be asked: an answer costs no more than without it.
             degraded.push(Degradation::LlmUnavailable);
+            return None;
+        }
+        let person = Known::of(catalogue, query, history, &self.config.interactions);
+        if person.is_empty() {
             return None;
         }
         Some(Plan { provider, weights, person, slices })

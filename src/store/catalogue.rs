@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
 use sqlx::QueryBuilder;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -171,7 +172,8 @@ impl CatalogueStore {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
+        // All of a page at once: a start reads the whole catalogue.
+        rows.into_par_iter()
             .map(|(revision, item, fields)| {
                 let change = match fields {
                     Some(fields) => ItemChange::Stored(from_json(&fields, "item")?),

@@ -263,8 +263,8 @@ async fn nobody_waits_for_one_on_trial_and_it_is_back_when_it_answers() {
     let count = async || server.received_requests().await.unwrap().len();
     assert_eq!(count().await, 5);
     for (so_far, after) in [(6, "it fails once more"), (7, "it answers")] {
-        // The pause of the breaker.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        // The pause of the breaker, a second and then two.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
         let answer = app.recommend(&question("llm")).await;
         assert!(degraded(&answer).contains("llm_unavailable"), "{after}: nobody waits: {answer}");
         assert_eq!(answer["movie"], plain["movie"], "{after}");

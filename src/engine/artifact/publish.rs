@@ -52,7 +52,7 @@ impl Model {
 }
 
 /// SHA-256 and length of what is still to be read.
-fn summed(reader: &mut impl io::Read) -> io::Result<(String, u64)> {
+pub(super) fn summed(reader: &mut impl io::Read) -> io::Result<(String, u64)> {
     let (mut sum, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
     loop {
         match reader.read(&mut buffer)? {

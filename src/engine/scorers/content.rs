@@ -5,6 +5,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::domain::Item;
 use crate::engine::ItemIndex;
@@ -40,14 +43,21 @@ thread_local! {
     static MARKS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The items of a term.
+#[derive(Debug, Default)]
+struct Postings {
+    /// By index, with field weights.
+    items: Vec<(ItemIndex, f32)>,
+    /// Of a term that many items have: the field weight of every place in thirty-seconds. To go through a row of these costs less than to go from item to item.
+    row: Vec<u8>,
+}
+
 /// The terms of all items, with the items of each term. A change costs the terms of the one item that changes.
 #[derive(Debug, Default)]
 pub struct ContentIndex {
-    numbers: HashMap<String, Term>,
-    names: Vec<String>,
-    postings: Vec<Vec<(ItemIndex, f32)>>,
-    /// Of terms that many items have: the field weight of every place in thirty-seconds. To go through a row of these costs less than to go from item to item.
-    common: HashMap<Term, Vec<u8>>,
+    numbers: HashMap<Arc<str>, Term, RandomState>,
+    names: Vec<Arc<str>>,
+    postings: Vec<Postings>,
     /// By item: terms (rising) with field weights, and the length of that vector.
     vectors: Vec<(Vec<(Term, f32)>, f32)>,
     /// These lengths side by side: all of them are read for everybody who has a history.
@@ -55,22 +65,27 @@ pub struct ContentIndex {
     items: usize,
 }
 
+/// What the names of terms begin with.
+const LABEL: &str = "label ";
+const CREATED_BY: &str = "creator ";
+const WORD: &str = "word ";
+
 /// The name of a label's term: the same for a genre, a tag, and each of its spellings.
 #[must_use]
 pub fn label_term(concept: &str) -> String {
-    format!("label {concept}")
+    [LABEL, concept].concat()
 }
 
 /// The name of a creator's term.
 #[must_use]
 pub fn creator_term(squeezed: &str) -> String {
-    format!("creator {squeezed}")
+    [CREATED_BY, squeezed].concat()
 }
 
 /// The name of a word's term.
 #[must_use]
 pub fn word_term(term: &str) -> String {
-    format!("word {term}")
+    [WORD, term].concat()
 }
 
 /// The names of the terms of the two eras that a year lies between, with its shares of them: years that are near each other have much in common, and none begins a
@@ -81,61 +96,91 @@ fn eras(year: i16) -> [(String, f32); 2] {
     [(era, 1.0 - share), (era + 1, share)].map(|(era, share)| (format!("era {}", era * YEARS), share))
 }
 
-impl ContentIndex {
-    /// Puts an item in; it must not be in.
-    pub fn insert(&mut self, index: ItemIndex, item: &Item) {
-        let mut weights: HashMap<Term, f32> = HashMap::new();
-        let mut add = |index: &mut Self, name: String, weight: f32| {
-            let term = index.number(name);
-            let known = weights.entry(term).or_default();
-            *known = known.max(weight);
-        };
+/// What an item is found by: the names of its terms with the weights of the fields that they stand in, one for each time. Most of the work of taking an item in is
+/// to read these from its text, and it needs no index.
+#[derive(Debug, Default)]
+pub struct ItemTerms {
+    /// The names, one behind the other.
+    names: String,
+    /// Where each ends, and its weight.
+    ends: Vec<(u32, f32)>,
+}
+
+impl ItemTerms {
+    #[must_use]
+    pub fn of(item: &Item) -> Self {
+        let mut terms = Self::default();
         for (labels, weight) in [(&item.genres, GENRE), (&item.tags, TAG)] {
             for label in labels {
                 let concept = vocabulary::concept(label);
                 if !concept.is_empty() {
-                    add(self, label_term(&concept), weight);
+                    terms.add(LABEL, &concept, weight);
                 }
             }
         }
         for creator in &item.creators {
             let creator = text::squeeze(creator);
             if !creator.is_empty() {
-                add(self, creator_term(&creator), CREATOR);
+                terms.add(CREATED_BY, &creator, CREATOR);
             }
         }
-        for (era, share) in item.released.into_iter().flat_map(|day| eras(day.year())).filter(|(_, share)| *share > 0.0)
-        {
-            add(self, era, ERA * share);
+        let eras = item.released.into_iter().flat_map(|day| eras(day.year()));
+        for (era, share) in eras.filter(|(_, share)| *share > 0.0) {
+            terms.add("", &era, ERA * share);
         }
         let titles = std::iter::once(&item.title).chain(item.attributes.get("original_title").into_iter().flatten());
         for title in titles {
-            for term in text::terms(text::without_year(title)) {
-                add(self, word_term(&term), TITLE);
-            }
+            text::each_term(text::without_year(title), |term| terms.add(WORD, term, TITLE));
         }
         // A label is also found by its words ("noir" finds "film noir"), and a tag of several words by each.
         for words in item.tags.iter().chain(&item.genres).chain(&item.description) {
-            for term in text::terms(words) {
-                add(self, word_term(&term), DESCRIPTION);
-            }
+            text::each_term(words, |term| terms.add(WORD, term, DESCRIPTION));
         }
-        let mut vector: Vec<(Term, f32)> = weights.into_iter().collect();
-        vector.sort_unstable_by_key(|&(term, _)| term);
+        terms
+    }
+
+    fn add(&mut self, kind: &str, name: &str, weight: f32) {
+        self.names.push_str(kind);
+        self.names.push_str(name);
+        self.ends.push((self.names.len() as u32, weight));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(move |&(end, weight)| (&self.names[std::mem::replace(&mut start, end as usize)..end as usize], weight))
+    }
+}
+
+impl ContentIndex {
+    /// Puts an item in, by its terms; it must not be in.
+    pub fn insert(&mut self, index: ItemIndex, terms: &ItemTerms) {
+        let mut vector: Vec<(Term, f32)> = terms.iter().map(|(name, weight)| (self.number(name), weight)).collect();
+        // Of a term that stands in several fields the largest weight counts.
+        vector.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        vector.dedup_by_key(|&mut (term, _)| term);
+        vector.shrink_to_fit();
+        let size = self.items.max(LARGE);
         for &(term, weight) in &vector {
-            let postings = &mut self.postings[term as usize];
-            let at = postings.partition_point(|&(other, _)| other < index);
-            postings.insert(at, (index, weight));
-            let size = self.items.max(LARGE);
-            if postings.len() * COMMON * 2 < size {
-                // The catalogue has outgrown it.
-                self.common.remove(&term);
-            } else if let Some(row) = self.common.get_mut(&term) {
-                put(row, index, weight);
-            } else if postings.len() * COMMON > size {
-                let mut row = Vec::new();
-                postings.iter().for_each(|&(item, weight)| put(&mut row, item, weight));
-                self.common.insert(term, row);
+            let Postings { items, row } = &mut self.postings[term as usize];
+            match items.last() {
+                // Most items come last.
+                Some(&(last, _)) if last > index => {
+                    let at = items.partition_point(|&(other, _)| other < index);
+                    items.insert(at, (index, weight));
+                }
+                _ => items.push((index, weight)),
+            }
+            if !row.is_empty() {
+                if items.len() * COMMON * 2 < size {
+                    // The catalogue has outgrown it.
+                    *row = Vec::new();
+                } else {
+                    put(row, index, weight);
+                }
+            } else if items.len() * COMMON > size {
+                items.iter().for_each(|&(item, weight)| put(row, item, weight));
             }
         }
         let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
@@ -154,24 +199,24 @@ impl ContentIndex {
         let Some(slot) = self.vectors.get_mut(index.0 as usize) else { return };
         let (vector, _) = std::mem::take(slot);
         for (term, _) in vector {
-            let postings = &mut self.postings[term as usize];
-            if let Ok(at) = postings.binary_search_by_key(&index, |&(item, _)| item) {
-                postings.remove(at);
+            let Postings { items, row } = &mut self.postings[term as usize];
+            if let Ok(at) = items.binary_search_by_key(&index, |&(item, _)| item) {
+                items.remove(at);
             }
-            if let Some(row) = self.common.get_mut(&term) {
-                row[index.0 as usize] = 0;
+            if let Some(part) = row.get_mut(index.0 as usize) {
+                *part = 0;
             }
         }
         self.items = self.items.saturating_sub(1);
     }
 
-    fn number(&mut self, name: String) -> Term {
-        if let Some(&number) = self.numbers.get(&name) {
+    fn number(&mut self, name: &str) -> Term {
+        if let Some(&number) = self.numbers.get(name) {
             return number;
         }
-        let number = self.names.len() as Term;
-        self.names.push(name.clone());
-        self.postings.push(Vec::new());
+        let (number, name) = (self.names.len() as Term, Arc::<str>::from(name));
+        self.names.push(Arc::clone(&name));
+        self.postings.push(Postings::default());
         self.numbers.insert(name, number);
         number
     }
@@ -179,13 +224,13 @@ impl ContentIndex {
     /// The number of a term that at least one item has.
     #[must_use]
     pub fn term(&self, name: &str) -> Option<Term> {
-        self.numbers.get(name).copied().filter(|&term| !self.postings[term as usize].is_empty())
+        self.numbers.get(name).copied().filter(|&term| !self.items_of(term).is_empty())
     }
 
     /// The items of a term with its field weights (1 as a genre, less in other fields), by index.
     #[must_use]
     pub fn items_of(&self, term: Term) -> &[(ItemIndex, f32)] {
-        self.postings.get(term as usize).map_or(&[], Vec::as_slice)
+        self.postings.get(term as usize).map_or(&[], |postings| &postings.items)
     }
 
     /// How much an item has a term: 1 as a genre, less in other fields, 0 when it lacks it.
@@ -200,20 +245,20 @@ impl ContentIndex {
         self.names
             .iter()
             .enumerate()
-            .map(|(term, name)| (name.as_str(), term as Term))
+            .map(|(term, name)| (&**name, term as Term))
             .filter(|&(_, term)| !self.items_of(term).is_empty())
     }
 
     /// The name of a term.
     #[must_use]
     pub fn name(&self, term: Term) -> &str {
-        self.names.get(term as usize).map_or("", String::as_str)
+        self.names.get(term as usize).map_or("", |name| name)
     }
 
     /// How rare a term is: `ln(1 + N / df)`.
     #[must_use]
     pub fn idf(&self, term: Term) -> f32 {
-        (self.items as f32 / self.postings[term as usize].len().max(1) as f32).ln_1p()
+        (self.items as f32 / self.items_of(term).len().max(1) as f32).ln_1p()
     }
 
     fn vector(&self, item: ItemIndex) -> (&[(Term, f32)], f32) {
@@ -343,12 +388,11 @@ impl<'m> Scorer<'m> for Content {
         let (terms, length) = index.person(&profile.history)?;
         let mut sums = vec![0.0f32; index.vectors.len()];
         for (term, weight) in terms {
-            if let Some(row) = index.common.get(&term) {
+            let Postings { items, row } = &index.postings[term as usize];
+            if row.is_empty() {
+                items.iter().for_each(|&(item, field)| sums[item.0 as usize] += weight * field);
+            } else {
                 lanes::add_parts(&mut sums, weight / PARTS, row);
-                continue;
-            }
-            for &(item, field) in index.items_of(term) {
-                sums[item.0 as usize] += weight * field;
             }
         }
         Some(Prepared::Content(PersonTerms { index, sums, length }))
@@ -401,8 +445,8 @@ mod tests {
             item(3 * n + 1, "jazz");
         });
         let index = catalogue.content();
-        let common =
-            |label: &str| index.common.contains_key(&index.term(&label_term(&vocabulary::concept(label))).unwrap());
+        let number = |label: &str| index.term(&label_term(&vocabulary::concept(label))).unwrap();
+        let common = |label: &str| !index.postings[number(label) as usize].row.is_empty();
         assert!(common("rock") && common("jazz") && common("common") && !common("rare 3"));
         let history = vec![(all[0], 1.0), (all[9], -0.5), (all[10], 0.3)];
         let (terms, length) = index.person(&history).unwrap();
