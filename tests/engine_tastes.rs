@@ -275,6 +275,21 @@ fn misspellings_are_used_and_named_and_what_is_ambiguous_is_only_suggested() {
     assert!(answer.lists.iter().flat_map(|(_, list)| list).all(|ranked| ranked.score == 0.0), "which one is not known");
 }
 
+#[test]
+fn what_a_misspelling_came_to_holds_until_the_catalogue_changes() {
+    let all = items();
+    let mut catalogue = catalogue(all.clone());
+    let model = model(&mut catalogue, &all, &[]);
+    let query = tastes(&[("movie", "horor"), ("movie", "xqzzyvk")]);
+    let first = ask(&query, Some(&model), &catalogue, &[]);
+    assert_eq!(first.unmatched.len(), 2);
+    let again = ask(&query, Some(&model), &catalogue, &[]);
+    assert_eq!((&again.unmatched, titles(&again, "movie")), (&first.unmatched, titles(&first, "movie")));
+    catalogue.upsert(item("movie", "Xqzzyvk", "Horror", "", ""));
+    let after = ask(&query, Some(&model), &catalogue, &[]);
+    assert_eq!(after.unmatched.iter().map(|unmatched| unmatched.value.as_str()).collect::<Vec<_>>(), ["horor"]);
+}
+
 fn super_catalogue(rows: &[(&str, &str)]) -> Catalogue {
     catalogue(rows.iter().map(|(title, genre)| item("movie", title, genre, "", "")))
 }

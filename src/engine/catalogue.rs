@@ -8,7 +8,8 @@ use foldhash::fast::RandomState;
 use crate::domain::{Domain, Item, ItemId};
 
 use super::ItemIndex;
-use super::scorers::content::{ContentIndex, ItemTerms};
+use super::scorers::content::ContentIndex;
+use super::scorers::item_terms::ItemTerms;
 use super::text;
 use super::text_vectors::{self, Vector};
 

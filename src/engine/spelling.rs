@@ -7,7 +7,8 @@ use strsim::osa_distance;
 use crate::domain::Domain;
 
 use super::catalogue::Catalogue;
-use super::scorers::content::{Term, label_term};
+use super::scorers::content::Term;
+use super::scorers::item_terms::label_term;
 use super::{text, vocabulary};
 
 /// What a misspelling most likely means.

@@ -11,8 +11,10 @@ use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
 use super::tastes::Understood;
 
-/// Tastes are kept as far as this memory goes, in bytes; then all of them are forgotten.
+/// Tastes are kept as far as this memory goes, in bytes; then all of them are forgotten. A large catalogue has room for some dozens of them, as each says something
+/// of every item.
 const KEPT: usize = 64 << 20;
+const KEPT_PER_ITEM: usize = 320;
 
 /// The items of one domain by position, that is in the order of [`Catalogue::of_domain`].
 #[derive(Debug, Default)]
@@ -164,10 +166,11 @@ impl View {
     pub fn keep(&self, taste: &Taste, understood: &Arc<Understood>) {
         let mut kept = self.tastes.write().unwrap_or_else(PoisonError::into_inner);
         let bytes = understood.known.iter().map(|taste| taste.bytes()).sum::<usize>() + 200 + 2 * taste.text.len();
-        if kept.bytes + bytes > KEPT {
+        let most = KEPT.max(KEPT_PER_ITEM * self.positions.len());
+        if kept.bytes + bytes > most {
             *kept = Kept::default();
         }
-        if bytes <= KEPT / 4 {
+        if bytes <= most / 4 {
             kept.bytes += bytes;
             kept.by_domain.entry(taste.domain.clone()).or_default().insert(taste.text.clone(), Arc::clone(understood));
         }

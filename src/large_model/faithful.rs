@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::{Item, Language, ReasonCode};
 use crate::engine::catalogue::{Catalogue, title_key};
-use crate::engine::scorers::content::{GENRE, creator_term, label_term};
+use crate::engine::scorers::item_terms::{GENRE, creator_term, label_term};
 use crate::engine::text::{is_unspaced, squeeze};
 use crate::engine::vocabulary::{concept, known};
 

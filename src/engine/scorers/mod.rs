@@ -7,6 +7,7 @@ pub mod ease;
 pub mod graph_filter;
 pub mod implicit_als;
 pub mod item_knn;
+pub mod item_terms;
 pub mod item_weights;
 pub mod popularity;
 pub mod term_factors;
