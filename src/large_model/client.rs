@@ -30,7 +30,7 @@ pub(super) struct Client {
     pub settings: ProviderSettings,
     permits: Semaphore,
     pub statistics: Statistics,
-    /// While it is open nothing is tried again.
+    /// While it is open nothing is tried again for a recommendation.
     breaker: Arc<Breaker>,
 }
 
@@ -73,7 +73,7 @@ impl Client {
         Ok(Self { http, settings, permits, statistics: Statistics::default(), breaker })
     }
 
-    /// Posts JSON and reads JSON, trying again what may pass as long as there is time.
+    /// Posts JSON and reads JSON, trying again what may pass as long as there is time and the breaker is closed.
     ///
     /// # Errors
     /// [`ProviderError`].
@@ -82,6 +82,29 @@ impl Client {
         path: &str,
         body: &Value,
         until: Instant,
+    ) -> Result<T, ProviderError> {
+        self.post_while(path, body, until, || !self.breaker.has_opened()).await
+    }
+
+    /// The same whatever the breaker, which is there for those who are served meanwhile: a training asks seldom, and loses much by giving up.
+    ///
+    /// # Errors
+    /// [`ProviderError`].
+    pub async fn insist<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        until: Instant,
+    ) -> Result<T, ProviderError> {
+        self.post_while(path, body, until, || true).await
+    }
+
+    async fn post_while<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        until: Instant,
+        retries: impl Fn() -> bool,
     ) -> Result<T, ProviderError> {
         let mut tried = 0;
         loop {
@@ -95,7 +118,7 @@ impl Client {
             if let Some(wait) = wait.filter(|_| may_pass(&error) && is_too_late) {
                 return Err(ProviderError::Later(wait));
             }
-            if tried >= self.settings.retries || !may_pass(&error) || is_too_late || self.breaker.has_opened() {
+            if tried >= self.settings.retries || !may_pass(&error) || is_too_late || !retries() {
                 return Err(error);
             }
             tried += 1;
@@ -329,6 +352,28 @@ mod tests {
         assert_eq!(against(slow.clone(), patience).await, (Err(ProviderError::TimedOut), 1, 2.0), "too slow");
         let (answer, _, cost) = against(slow, Duration::from_millis(100)).await;
         assert_eq!((answer, cost), (Err(ProviderError::TimedOut), 2.0), "cut off");
+    }
+
+    #[tokio::test]
+    async fn while_the_breaker_is_open_only_a_training_tries_again() {
+        let server = wiremock::MockServer::start().await;
+        wiremock::Mock::given(wiremock::matchers::any())
+            .respond_with(wiremock::ResponseTemplate::new(503))
+            .mount(&server)
+            .await;
+        let settings = format!(
+            "kind = 'embeddings'\nbase_url = '{}'\nmodel = 'm'\nretries = 2\nallow_private = true",
+            server.uri()
+        );
+        let breaker = Arc::new(Breaker::default());
+        let client = Client::new(toml::from_str(&settings).unwrap(), Arc::clone(&breaker)).unwrap();
+        breaker.rest(Instant::now() + Duration::from_secs(60));
+        let until = Instant::now() + Duration::from_secs(10);
+        let asked = async || server.received_requests().await.unwrap().len();
+        assert!(client.post::<Value>("/", &Value::Null, until).await.is_err());
+        assert_eq!(asked().await, 1);
+        assert!(client.insist::<Value>("/", &Value::Null, until).await.is_err());
+        assert_eq!(asked().await, 1 + 3);
     }
 
     #[tokio::test]
