@@ -172,7 +172,7 @@ fn model(catalogue: &mut Catalogue, items: &[Item], groups: &[&[&str]]) -> Bound
     let mut item_to_item: [ItemWeights; ITEM_TO_ITEM.len()] = Default::default();
     item_to_item[0] = ease::fit(&data, items.len(), ease::Penalty { lambda: 5.0, dropout: 0.0 }, None, 0).unwrap();
     let item_ids = items.iter().map(|item| item.id.clone()).collect();
-    Model { manifest, item_ids, popularity, item_to_item, als: AlsFactors::default() }.bind(catalogue)
+    Model { manifest, item_ids, popularity, item_to_item, als: AlsFactors::default(), meanings: None }.bind(catalogue)
 }
 
 #[test]

@@ -202,6 +202,7 @@ pub fn model(items: &[Item]) -> Model {
         popularity: (0..count).map(|item| 1.0 - (item as f32 + 1.0).ln() / (count as f32 + 1.0).ln()).collect(),
         item_to_item,
         als: AlsFactors { dimensions: k, factors, eigenvalues: gram, trained: count, terms: TermFactors::default() },
+        meanings: None,
     }
 }
 

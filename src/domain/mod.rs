@@ -9,6 +9,7 @@ mod language;
 mod query;
 mod recommendation;
 mod tenant;
+mod vector_source;
 
 pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
@@ -19,3 +20,4 @@ pub use language::Language;
 pub use query::{Query, Rerank, Taste, Wording};
 pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Story, Unmatched};
 pub use tenant::{Tenant, TenantError};
+pub use vector_source::VectorSource;

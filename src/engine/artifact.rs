@@ -16,6 +16,7 @@ use crate::domain::ItemId;
 use super::ItemIndex;
 use super::blend::Blend;
 use super::catalogue::Catalogue;
+use super::meanings::{AskedTexts, Meanings};
 use super::scorers::als_person::ImplicitAls;
 use super::scorers::implicit_als::{AlsFactors, AlsSettings};
 use super::scorers::item_weights::{ItemToItem, ItemWeights};
@@ -24,6 +25,7 @@ use super::scorers::term_factors::TermFactors;
 use super::scorers::{ITEM_TO_ITEM, Profile};
 use super::view::View;
 
+mod meanings;
 mod publish;
 mod tensors;
 
@@ -93,6 +95,8 @@ pub struct Model {
     /// By model of [`ITEM_TO_ITEM`]; one that was not fitted covers nothing.
     pub item_to_item: [ItemWeights; ITEM_TO_ITEM.len()],
     pub als: AlsFactors,
+    /// Of the items' texts by a provider; `None` where none made any.
+    pub meanings: Option<Meanings>,
 }
 
 impl Model {
@@ -142,7 +146,9 @@ impl Model {
             trained: tensors.numbers::<u64>("ials.trained")?.first().map_or(0, |&trained| trained as usize),
             terms: TermFactors::new(dimensions, terms, tensors.numbers("ials.term_factors")?),
         };
-        let model = Self { item_ids, popularity: tensors.numbers("popularity")?, item_to_item, als, manifest };
+        let popularity = tensors.numbers("popularity")?;
+        let meanings = meanings::read(tensors)?;
+        let model = Self { item_ids, popularity, item_to_item, als, meanings, manifest };
         model.check()?;
         Ok(model)
     }
@@ -168,6 +174,10 @@ impl Model {
                 (format!("{name}.scales"), view(&of.scales)?),
             ]);
         }
+        let source = self.meanings.as_ref().map(meanings::source);
+        if let (Some(meanings), Some(source)) = (&self.meanings, &source) {
+            all.extend(meanings::views(meanings, source)?);
+        }
         tensors::write(all, path)
     }
 
@@ -182,6 +192,9 @@ impl Model {
         let faults: Vec<_> = self.item_to_item.par_iter().map(|weights| weights.fault(items)).collect();
         if let Some((name, fault)) = ITEM_TO_ITEM.iter().zip(faults).find_map(|(name, fault)| Some((name, fault?))) {
             return Err(broken(format!("{name}: {fault}")));
+        }
+        if let Some(fault) = self.meanings.as_ref().and_then(|meanings| meanings.fault(items)) {
+            return Err(broken(format!("texts: {fault}")));
         }
         self.als.fault(items).map_or(Ok(()), |fault| Err(broken(format!("ials: {fault}"))))
     }
@@ -200,7 +213,14 @@ impl Model {
             columns[place] = column as u32;
         }
         let (binding, als_lengths) = (Binding { columns }, self.als.lengths());
-        BoundModel { model: self, binding, places, als_lengths, view: ArcSwapOption::empty() }
+        BoundModel {
+            model: self,
+            binding,
+            places,
+            als_lengths,
+            view: ArcSwapOption::empty(),
+            texts: AskedTexts::default(),
+        }
     }
 }
 
@@ -245,6 +265,8 @@ pub struct BoundModel {
     als_lengths: Vec<f32>,
     /// Of the state of the catalogue that was ranked last.
     view: ArcSwapOption<View>,
+    /// Callers' texts, for those who have [`Model::meanings`].
+    pub texts: AskedTexts,
 }
 
 impl BoundModel {
@@ -346,6 +368,7 @@ mod tests {
                 trained: 1,
                 terms: TermFactors::new(1, vec!["label rock".into()], vec![0.2]),
             },
+            meanings: None,
         }
     }
 

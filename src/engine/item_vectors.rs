@@ -5,7 +5,7 @@ use faer::Mat;
 /// By item: a unit vector, or zeros for an item that has none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemVectors {
-    dimensions: usize,
+    mean: Vec<f32>,
     values: Vec<f32>,
 }
 
@@ -21,36 +21,48 @@ impl ItemVectors {
         }
         let mut mean = vec![0.0f64; dimensions];
         known().for_each(|row| mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value)));
+        let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / count as f64) as f32).collect();
         let mut values = vec![0.0f32; rows.len() * dimensions];
         for (into, row) in values.chunks_exact_mut(dimensions).zip(rows) {
-            let Some(row) = row else { continue };
-            for ((into, value), mean) in into.iter_mut().zip(row).zip(&mean) {
-                *into = (f64::from(*value) - mean / count as f64) as f32;
+            if let Some(row) = row {
+                into.copy_from_slice(&centred(row, &mean));
             }
-            let length = into.iter().map(|value| value * value).sum::<f32>().sqrt();
-            // What is left of a vector that is the mean itself is noise.
-            let scale = if length > 1e-6 { 1.0 / length } else { 0.0 };
-            into.iter_mut().for_each(|value| *value *= scale);
         }
-        values.iter().all(|value| value.is_finite()).then_some(Self { dimensions, values })
+        values.iter().all(|value| value.is_finite()).then_some(Self { mean, values })
     }
 
     #[must_use]
     pub fn dimensions(&self) -> usize {
-        self.dimensions
+        self.mean.len()
+    }
+
+    /// What was subtracted of each.
+    #[must_use]
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
     }
 
     /// The vector of an item.
     #[must_use]
     pub fn of(&self, item: u32) -> &[f32] {
-        &self.values[item as usize * self.dimensions..][..self.dimensions]
+        &self.values[item as usize * self.dimensions()..][..self.dimensions()]
     }
 
     /// The vectors of these items: a row each.
     #[must_use]
     pub fn matrix(&self, items: &[u32]) -> Mat<f32> {
-        Mat::from_fn(items.len(), self.dimensions, |row, column| self.of(items[row])[column])
+        Mat::from_fn(items.len(), self.dimensions(), |row, column| self.of(items[row])[column])
     }
+}
+
+/// A vector without what all have in common, of length 1; zeros where nothing is left.
+pub(super) fn centred(vector: &[f32], mean: &[f32]) -> Vec<f32> {
+    let mut centred: Vec<f32> = vector.iter().zip(mean).map(|(value, mean)| value - mean).collect();
+    let length = centred.iter().map(|value| value * value).sum::<f32>().sqrt();
+    // What is left of a vector that is the mean itself is noise.
+    let scale = if length > 1e-6 { 1.0 / length } else { 0.0 };
+    centred.iter_mut().for_each(|value| *value *= scale);
+    centred
 }
 
 #[cfg(test)]

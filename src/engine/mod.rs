@@ -12,6 +12,7 @@ pub mod item_vectors;
 mod known_taste;
 mod lanes;
 mod list;
+pub mod meanings;
 mod neighbours;
 pub mod pipeline;
 pub mod preference;

@@ -3,7 +3,8 @@
 //! In this order: an item id; a genre of the taste's domain, in any known spelling or language; a title of that domain; a tag, or a genre of another
 //! domain; a title of another domain; a creator. Then free text: "something like <title>", the words of a title, the labels and words within the text.
 //! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches. A
-//! phrase of which no word is known is guessed by its meaning ([`super::text_vectors`]).
+//! phrase of which no word is known is guessed by its meaning ([`super::text_vectors`]), and where a provider has been asked about it, its vectors say what
+//! a phrase means that words explain in part or not at all ([`super::meanings`]).
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -18,11 +19,12 @@ use super::ItemIndex;
 use super::artifact::BoundModel;
 use super::catalogue::{Catalogue, title_key};
 use super::known_taste::KnownTaste;
+use super::meanings::Meaning;
 use super::scorers::content::Term;
 use super::scorers::item_terms::{GENRE, TITLE, creator_term, label_term, word_term};
 use super::spelling::Names;
 use super::text;
-use super::text_vectors::{self, Vector};
+use super::text_vectors;
 use super::view::View;
 use super::vocabulary::{self, Piece};
 
@@ -46,8 +48,8 @@ pub enum Wanted {
     Titles(Vec<ItemIndex>),
     /// These items, of which the caller gave a part of the title, and what resembles them.
     Alike(Vec<ItemIndex>),
-    /// What comes near this text by its meaning.
-    Near(Box<Vector>),
+    /// These items, which come near the text by its meaning, and how much each meets it.
+    Near(Vec<(ItemIndex, f32)>),
 }
 
 /// One taste that was understood.
@@ -66,6 +68,8 @@ pub struct Understood {
     pub known: Vec<Arc<KnownTaste>>,
     /// Of a taste that nothing matches, or only after a correction: what may have been meant.
     unmatched: Option<Option<String>>,
+    /// What it means was asked of a provider that had not answered.
+    awaits: bool,
 }
 
 /// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction. What each came to is kept in the view, so that
@@ -82,8 +86,9 @@ pub fn resolve(
     let names = OnceCell::new();
     let mut searches = 0;
     for taste in tastes {
-        let understood = view.taste(taste).unwrap_or_else(|| {
-            let reader = Reader { catalogue, domain: taste.domain.as_ref() };
+        let kept = view.taste(taste).filter(|kept| !kept.awaits || !is_known(model, &taste.text));
+        let understood = kept.unwrap_or_else(|| {
+            let reader = Reader { catalogue, model, domain: taste.domain.as_ref() };
             let (wanted, search) = reader.understand(&taste.text);
             searches += usize::from(search);
             let is_whole = !search || searches <= MISSPELLINGS;
@@ -94,7 +99,8 @@ pub fn resolve(
             };
             let of = |wanted| Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted };
             let known = wanted.into_iter().map(|wanted| Arc::new(KnownTaste::new(catalogue, model, view, of(wanted))));
-            let understood = Arc::new(Understood { known: known.collect(), unmatched });
+            let awaits = search && model.is_some_and(|model| model.texts.get(&taste.text) == Meaning::Awaited);
+            let understood = Arc::new(Understood { known: known.collect(), unmatched, awaits });
             if is_whole {
                 view.keep(taste, &understood);
             }
@@ -110,6 +116,25 @@ pub fn resolve(
     (all, unmatched)
 }
 
+/// The texts of these tastes that the catalogue's words do not explain, and of which nothing else is known either.
+#[must_use]
+pub fn unexplained(catalogue: &Catalogue, model: &BoundModel, tastes: &[Taste]) -> BTreeSet<String> {
+    let view = model.view(catalogue);
+    let is_unexplained = |taste: &&Taste| match view.taste(taste) {
+        Some(kept) => kept.awaits,
+        None => {
+            let reader = Reader { catalogue, model: Some(model), domain: taste.domain.as_ref() };
+            is_phrase(&taste.text) && reader.understand(&taste.text).1
+        }
+    };
+    let texts = tastes.iter().filter(|taste| !is_known(Some(model), &taste.text)).filter(is_unexplained);
+    texts.map(|taste| taste.text.clone()).collect()
+}
+
+fn is_known(model: Option<&BoundModel>, text: &str) -> bool {
+    model.is_some_and(|model| matches!(model.texts.get(text), Meaning::Known(_)))
+}
+
 /// Whether a text says so much that its meaning can be guessed: two words, or two characters that are words by themselves.
 fn is_phrase(text: &str) -> bool {
     text.split_whitespace().count() > 1 || text.chars().filter(|&c| text::is_unspaced(c)).count() > 1
@@ -118,6 +143,7 @@ fn is_phrase(text: &str) -> bool {
 /// Reads tastes given for one domain, or for all.
 struct Reader<'a> {
     catalogue: &'a Catalogue,
+    model: Option<&'a BoundModel>,
     domain: Option<&'a Domain>,
 }
 
@@ -144,17 +170,56 @@ impl Reader<'_> {
     }
 
     /// What a text asks for that may be misspelt, `wanted` as it stands; and, if that is not all, what may have been meant.
-    fn corrected(&self, names: &Names<'_>, text: &str, wanted: Vec<Wanted>) -> (Vec<Wanted>, Option<Option<String>>) {
+    fn corrected(
+        &self,
+        names: &Names<'_>,
+        text: &str,
+        mut wanted: Vec<Wanted>,
+    ) -> (Vec<Wanted>, Option<Option<String>>) {
         let nearest = names.label(self.domain, &text::squeeze(text)).or_else(|| names.title(&title_key(text)));
         let sure = nearest.as_ref().filter(|nearest| nearest.certain);
         let mut corrected = sure.map_or_else(Vec::new, |nearest| self.exact(&nearest.name));
         if corrected.is_empty() && !wanted.is_empty() {
+            wanted.extend(self.meant(text));
             return (wanted, None);
         }
-        if corrected.is_empty() && is_phrase(text) && text_vectors::knows_a_word(text) {
-            corrected.extend(text_vectors::embed(text).map(|vector| Wanted::Near(Box::new(vector))));
+        if corrected.is_empty() && is_phrase(text) {
+            corrected.extend(self.meant(text).or_else(|| self.guessed(text)));
         }
         (corrected, Some(nearest.map(|nearest| nearest.name)))
+    }
+
+    /// The items that a provider's vectors find for the text, where it has been asked about it.
+    fn meant(&self, text: &str) -> Option<Wanted> {
+        let model = self.model?;
+        let (meanings, Meaning::Known(vector)) = (model.model.meanings.as_ref()?, model.texts.get(text)) else {
+            return None;
+        };
+        Some(self.nearest(|item| Some(meanings.cosine(model.column(item)?, &vector))))
+    }
+
+    /// The items that the table of word vectors finds for it.
+    fn guessed(&self, text: &str) -> Option<Wanted> {
+        let vector = text_vectors::knows_a_word(text).then(|| text_vectors::embed(text))??;
+        Some(self.nearest(|item| Some(text_vectors::cosine(self.catalogue.vector(item)?, &vector))))
+    }
+
+    /// Of each domain the few items that come nearest: the nearest is met by more than half, for meaning is a guess, and the first that is too far by nothing.
+    fn nearest(&self, cosine: impl Fn(ItemIndex) -> Option<f32> + Sync) -> Wanted {
+        let mut near = Vec::new();
+        for (_, items) in self.catalogue.domains() {
+            let cosines = items.par_iter().filter_map(|&item| Some((cosine(item)?, item)));
+            let mut nearest: Vec<(f32, ItemIndex)> = cosines.filter(|(cosine, _)| *cosine > 0.0).collect();
+            let id = |item: ItemIndex| self.catalogue.id(item);
+            nearest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| id(a.1).cmp(id(b.1))));
+            // Where there are not so many, one that has nothing to do with the text.
+            let least = nearest.get(NEAREST).map_or(0.0, |first_too_far| first_too_far.0);
+            nearest.truncate(NEAREST);
+            let Some(&(most, _)) = nearest.first() else { continue };
+            let met = |cosine: f32| NEARNESS * (cosine - least) / (most - least).max(f32::MIN_POSITIVE);
+            near.extend(nearest.into_iter().map(|(cosine, item)| (item, met(cosine))));
+        }
+        Wanted::Near(near)
     }
 
     /// The text as a whole is the id of an item, a label, a title or a creator.
@@ -288,23 +353,6 @@ impl Reader<'_> {
     }
 }
 
-/// Of each domain the few items that come nearest: the nearest is met by half, for meaning is a guess, and the first that is too far by nothing.
-fn near(catalogue: &Catalogue, vector: &Vector, out: &mut [f32]) {
-    for (_, items) in catalogue.domains() {
-        let mut nearest: Vec<(f32, ItemIndex)> = items
-            .par_iter()
-            .filter_map(|&item| Some((text_vectors::cosine(catalogue.vector(item)?, vector), item)))
-            .filter(|(cosine, _)| *cosine > 0.0)
-            .collect();
-        nearest.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| catalogue.id(a.1).cmp(catalogue.id(b.1))));
-        nearest.truncate(NEAREST + 1);
-        let (Some(&(most, _)), Some(&(least, _))) = (nearest.first(), nearest.last()) else { continue };
-        for (cosine, item) in nearest {
-            out[item.0 as usize] = NEARNESS * (cosine - least) / (most - least).max(f32::MIN_POSITIVE);
-        }
-    }
-}
-
 /// The items that meet a taste at all, by index, and how much: above 0, up to 1.
 #[derive(Debug, Clone)]
 pub struct Met<'a>(Cow<'a, [(ItemIndex, f32)]>);
@@ -349,7 +397,7 @@ pub fn matches<'a>(catalogue: &'a Catalogue, wanted: &Wanted) -> Met<'a> {
                 }
             }
         }
-        Wanted::Near(vector) => near(catalogue, vector, &mut out),
+        Wanted::Near(items) => items.iter().for_each(|&(item, met)| out[item.0 as usize] = met),
         Wanted::Alike(items) => {
             for &item in items {
                 for (met, alike) in out.iter_mut().zip(content.similarities(item)) {

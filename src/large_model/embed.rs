@@ -1,13 +1,15 @@
-//! Vectors of texts, as training asks for them: many at once, with patience.
+//! Vectors of texts: as training asks for them, many at once and with patience; and of what callers write, within their time.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::domain::VectorSource;
 use crate::engine::text_vectors;
 
-use super::embeddings::Source;
+use super::embeddings::{Source, Vector};
 use super::provider::{Backend, Protocol, Provider, Providers};
 use super::{LargeModelSettings, ProviderError};
 
@@ -72,6 +74,49 @@ impl Provider {
         }
     }
 
+    /// What its vectors are kept under, and compared within.
+    #[must_use]
+    pub fn source(&self) -> VectorSource {
+        VectorSource { provider: self.name.clone(), model: self.model.clone(), revision: self.revision().to_owned() }
+    }
+
+    /// A unit vector for each of a few texts that callers wrote, in their order. The same at the same time is asked once, and kept for a while.
+    ///
+    /// # Errors
+    /// [`ProviderError`]; never later than `patience`.
+    pub async fn vectors_of(
+        self: &Arc<Self>,
+        texts: Vec<String>,
+        patience: Duration,
+    ) -> Result<Vec<Vector>, ProviderError> {
+        let key = self.hasher.hash_one(&texts);
+        if let Some(vectors) = self.embedded.get(&key).await {
+            return Ok(vectors);
+        }
+        let provider = Arc::clone(self);
+        let asking = move |until: Instant| async move {
+            let asking = provider.ask_vectors(&texts, until);
+            provider.embedded.try_get_with(key, asking).await.map_err(|error| (*error).clone())
+        };
+        self.within(patience, asking).await
+    }
+
+    async fn ask_vectors(&self, texts: &[String], until: Instant) -> Result<Vec<Vector>, ProviderError> {
+        let with = |prefix: &str| texts.iter().map(|text| format!("{prefix}{text}")).collect::<Vec<_>>();
+        match &self.backend {
+            Backend::Remote(client, Protocol::Embeddings(embeddings)) => {
+                let texts = with(&client.settings.query_prefix);
+                embeddings.fetched(Source::Remote(client), &texts, until).await
+            }
+            #[cfg(feature = "candle")]
+            Backend::Encoder(parts) => {
+                let (encoder, embeddings, settings) = &**parts;
+                embeddings.fetched(Source::Local(encoder), &with(&settings.query_prefix), until).await
+            }
+            _ => Err(ProviderError::Unusable("it gives no vectors of texts".into())),
+        }
+    }
+
     /// A text as the model wants what is to be found, which is what is to be kept by.
     #[must_use]
     pub fn passage(&self, text: &str) -> String {
@@ -97,7 +142,7 @@ impl Provider {
                 made.await.map_err(|error| ProviderError::Unusable(error.to_string()))
             }
             Backend::Remote(client, Protocol::Embeddings(embeddings)) => {
-                let vectors = embeddings.fetched(Source::Remote(client), texts, Instant::now() + PATIENCE).await?;
+                let vectors = embeddings.fetched(Source::Patient(client), texts, Instant::now() + PATIENCE).await?;
                 Ok(vectors.into_iter().map(|vector| Some(vector.to_vec())).collect())
             }
             #[cfg(feature = "candle")]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use moka::sync::Cache;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Client, tokens};
 use super::{ProviderError, Scores, ShortList};
@@ -21,7 +21,8 @@ pub(super) struct Embeddings {
     kept: Cache<String, Vector>,
 }
 
-type Vector = std::sync::Arc<[f32]>;
+/// Of a text.
+pub type Vector = std::sync::Arc<[f32]>;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -38,6 +39,8 @@ struct Row {
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Remote(&'a Client),
+    /// For a training: [`Client::insist`].
+    Patient(&'a Client),
     #[cfg(feature = "candle")]
     Local(&'a Local),
 }
@@ -121,7 +124,12 @@ async fn fetch(
     let mut fresh = HashMap::new();
     while let Some(mut batch) = batches.pop() {
         let embedded = match source {
-            Source::Remote(client) => embed(client, &batch, until).await,
+            Source::Remote(client) => {
+                embed(client.post("/embeddings", &question(client, &batch), until), batch.len()).await
+            }
+            Source::Patient(client) => {
+                embed(client.insist("/embeddings", &question(client, &batch), until), batch.len()).await
+            }
             #[cfg(feature = "candle")]
             Source::Local(encoder) => encoder.embed(&batch).await,
         };
@@ -180,12 +188,18 @@ fn batches(texts: Vec<String>) -> Vec<Vec<String>> {
     batches
 }
 
-/// Unit vectors in the order of the texts, whatever order they come in.
-async fn embed(client: &Client, texts: &[String], until: Instant) -> Result<Vec<Vector>, ProviderError> {
-    let body = json!({"model": client.settings.model, "input": texts, "encoding_format": "float"});
-    let answer: Answer = client.post("/embeddings", &body, until).await?;
+fn question(client: &Client, texts: &[String]) -> Value {
+    json!({"model": client.settings.model, "input": texts, "encoding_format": "float"})
+}
+
+/// A unit vector for each of `count` texts, in their order, whatever order they come in.
+async fn embed(
+    asked: impl Future<Output = Result<Answer, ProviderError>>,
+    count: usize,
+) -> Result<Vec<Vector>, ProviderError> {
+    let answer = asked.await?;
     let unusable = |what: &str| ProviderError::Unusable(what.to_owned());
-    let mut vectors: Vec<Option<Vector>> = vec![None; texts.len()];
+    let mut vectors: Vec<Option<Vector>> = vec![None; count];
     let length = answer.data.first().map_or(0, |row| row.embedding.len());
     for (place, row) in answer.data.into_iter().enumerate() {
         let size = row.embedding.iter().map(|value| value * value).sum::<f32>().sqrt();

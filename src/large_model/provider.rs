@@ -14,7 +14,7 @@ use super::chat::{self, Chat};
 use super::client::Client;
 #[cfg(feature = "candle")]
 use super::embeddings::Local;
-use super::embeddings::{Embeddings, Source};
+use super::embeddings::{Embeddings, Source, Vector};
 use super::rerank::Rerank;
 use super::settings::{LargeModelSettings, ProviderKind, ProviderSettings};
 use super::statistics::Snapshot;
@@ -41,8 +41,10 @@ pub struct Provider {
     to_strangers: Cache<u64, Arc<Scores>>,
     /// What was written to a prompt.
     written: Cache<u64, Arc<str>>,
-    /// Keys of all three; unlike those of the standard hasher they cannot be foreseen.
-    hasher: RandomState,
+    /// The vectors of a few texts together.
+    pub(super) embedded: Cache<u64, Vec<Vector>>,
+    /// Keys of all four; unlike those of the standard hasher they cannot be foreseen.
+    pub(super) hasher: RandomState,
 }
 
 pub(super) enum Backend {
@@ -123,6 +125,7 @@ impl Provider {
             kept: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR).build(),
             to_strangers: Cache::builder().max_capacity(KEPT).time_to_live(KEPT_FOR * 6).build(),
             written: Cache::builder().max_capacity(KEPT / 2).time_to_live(WRITTEN_KEPT_FOR).build(),
+            embedded: Cache::builder().max_capacity(KEPT / 10).time_to_live(KEPT_FOR).build(),
             hasher: RandomState::new(),
         }
     }
@@ -216,7 +219,7 @@ impl Provider {
 
     /// Does `work` on a task of its own, which ends with the provider's own timeout: a caller who cannot wait for so long goes on without, and finds
     /// the answer kept when it asks again. While the provider is on trial nobody waits for it.
-    async fn within<T, W>(
+    pub(super) async fn within<T, W>(
         self: &Arc<Self>,
         patience: Duration,
         work: impl FnOnce(Instant) -> W,

@@ -20,6 +20,8 @@ pub struct LargeModelSettings {
     pub rerank: String,
     /// The provider whose vectors of items' texts join the training; empty: none.
     pub embeddings: String,
+    /// Whether that provider is asked about callers' free texts as well, where the catalogue's words do not explain them.
+    pub free_text: bool,
     /// How many of each list it re-orders, 2 to 100.
     pub short_list: usize,
     /// What its opinion counts beside the ranker's, 0 to 1, until an evaluation has measured it.

@@ -29,6 +29,8 @@ pub(super) struct Question {
     pub query: Query,
     /// What stands for the history: 128 bits of a hash with a key of this process.
     history: [u64; 2],
+    /// Whether all is known of what its texts mean; if not, the next answer may be a better one.
+    is_whole: bool,
 }
 
 struct Kept {
@@ -52,7 +54,7 @@ impl Answers {
     }
 
     /// What `query` comes to for somebody with this history, with lists of `limit`.
-    pub(super) fn question(&self, query: &Query, limit: usize, history: &[Behaviour]) -> Question {
+    pub(super) fn question(&self, query: &Query, limit: usize, history: &[Behaviour], is_whole: bool) -> Question {
         let nobodys = Query {
             limit,
             user_id: None,
@@ -67,19 +69,19 @@ impl Answers {
         } else {
             [0; 2]
         };
-        Question { query: nobodys, history }
+        Question { query: nobodys, history, is_whole }
     }
 
     /// The answer that was given to this question in this state.
     pub(super) fn get(&self, question: &Question, state: &State) -> Option<Recommendation> {
-        let cache = self.kept.as_ref().filter(|_| may_be_kept(&question.query))?;
+        let cache = self.kept.as_ref().filter(|_| may_be_kept(question))?;
         let kept = cache.get(&self.key(question)).filter(|kept| kept.state == *state && kept.question == *question)?;
         Some(kept.answer.clone())
     }
 
     /// Keeps an answer, if the same may be asked again.
     pub(super) fn keep(&self, question: Question, state: State, answer: &Recommendation) {
-        if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&question.query)) {
+        if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&question)) {
             cache.insert(self.key(&question), Arc::new(Kept { question, state, answer: answer.clone() }));
         }
     }
@@ -101,11 +103,12 @@ fn digest(hasher: &RandomState, history: &[Behaviour]) -> u64 {
 }
 
 /// Whether the same is likely to be asked again. What is kept is the ranker's answer, before a large model has had a say in it.
-fn may_be_kept(query: &Query) -> bool {
+fn may_be_kept(question: &Question) -> bool {
+    let query = &question.query;
     let names_items = |filters: &Filters| {
         filters.common.items.is_some() || filters.by_domain.values().any(|filter| filter.items.is_some())
     };
-    query.exclude.is_empty() && !names_items(&query.filters)
+    question.is_whole && query.exclude.is_empty() && !names_items(&query.filters)
 }
 
 /// About how many bytes an entry takes; items are shared with the catalogue.
@@ -174,7 +177,7 @@ mod tests {
 
         fn ask(&self, query: &Query, history: &[Behaviour], changes: u64, version: &str) -> String {
             let state = State { changes, version: Some(version.to_owned()) };
-            let question = self.answers.question(query, query.limit, history);
+            let question = self.answers.question(query, query.limit, history, true);
             let answer = self.answers.get(&question, &state).unwrap_or_else(|| {
                 self.ranked.set(self.ranked.get() + 1);
                 let name = self.ranked.get().to_string();
@@ -235,11 +238,13 @@ mod tests {
         let mut listed = [query("rock"), query("rock")];
         listed[0].exclude = vec![ItemId::new("a").unwrap()];
         listed[1].filters.common.items = Some([ItemId::new("a").unwrap()].into());
-        assert!(listed.iter().all(|query| !may_be_kept(query)));
-        assert!(may_be_kept(&query("rock")));
         let answers = Answers::new(1 << 20);
+        let is_kept = |query: &Query, is_whole| may_be_kept(&answers.question(query, 10, &[], is_whole));
+        assert!(listed.iter().all(|query| !is_kept(query, true)));
+        assert!(is_kept(&query("rock"), true));
+        assert!(!is_kept(&query("rock"), false), "what a text means is still to come");
         let person = Query { user_id: Some(UserId::new("canary").unwrap()), ..query("rock") };
-        let question = answers.question(&person, 10, &[did("secret", InteractionKind::Like, 1.0, 7)]);
+        let question = answers.question(&person, 10, &[did("secret", InteractionKind::Like, 1.0, 7)], true);
         let kept = format!("{question:?}");
         assert!(!kept.contains("canary") && !kept.contains("secret"), "{kept}");
     }

@@ -7,6 +7,7 @@ mod key_limits;
 pub mod keys;
 mod live_catalogue;
 mod live_model;
+mod meanings;
 mod rankings;
 mod recommend;
 mod rerank;

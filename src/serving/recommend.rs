@@ -28,9 +28,10 @@ impl Service {
             None => Vec::new(),
         };
         let history = Behaviour::merged(stored, &query.session);
+        let is_whole = self.ask_meanings(query, started, &mut degraded).await;
         let plan = self.plan_rerank(&self.catalogue.read(), query, &history, &mut degraded);
         let limit = plan.as_ref().map_or(query.limit, |_| query.limit.max(self.providers.short_list));
-        let asked = self.answers.question(query, limit, &history);
+        let asked = self.answers.question(query, limit, &history, is_whole);
         let kept = self.answers.get(&asked, &State::of(&self.catalogue.read(), self.models.current().as_deref()));
         let mut answer = match (kept, place) {
             (Some(kept), _) => kept,

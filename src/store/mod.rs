@@ -16,7 +16,7 @@ pub use training::{TrainingLock, TrainingStore};
 
 use people::People;
 
-use crate::domain::{Behaviour, Domain, Event, Item, ItemId, Tenant, UserId};
+use crate::domain::{Behaviour, Domain, Event, Item, ItemId, Tenant, UserId, VectorSource};
 
 #[macro_use]
 mod shared;
@@ -302,14 +302,6 @@ pub trait EvaluationStore: Send + Sync {
     async fn evaluation(&self, id: &str) -> Result<Option<Evaluation>>;
     /// The id of the newest one.
     async fn newest_evaluation(&self) -> Result<Option<String>>;
-}
-
-/// Which model made a vector. What one says means nothing beside what another says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VectorSource {
-    pub provider: String,
-    pub model: String,
-    pub revision: String,
 }
 
 /// SHA-256 of a text.

@@ -1,7 +1,9 @@
 //! Vectors of texts, by the model that made them: what a provider was asked once is not asked again.
 
+use crate::domain::VectorSource;
+
 use super::shared::unreadable;
-use super::{Result, StoreError, TextHash, TextVector, VectorSource};
+use super::{Result, StoreError, TextHash, TextVector};
 
 type Row = (Vec<u8>, i32, Vec<u8>);
 

@@ -6,10 +6,12 @@ use crate::engine::ItemIndex;
 use crate::engine::artifact::{BoundModel, Manifest, Model};
 use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::Dataset;
+use crate::engine::meanings::Meanings;
 use crate::engine::scorers::implicit_als::{self, AlsFactors};
 use crate::engine::scorers::item_knn::{self, Weighting};
 use crate::engine::scorers::item_weights::ItemWeights;
 use crate::engine::scorers::{ITEM_TO_ITEM, ease, graph_filter, popularity};
+use crate::engine::text_vectors;
 
 use super::load::{Loaded, popularity as decayed};
 use super::text_share::TextShare;
@@ -76,6 +78,12 @@ impl Columns {
     pub(super) fn terms(&self, loaded: &Loaded, count: usize) -> ease::Terms {
         let content = loaded.catalogue.content();
         self.order[..count].iter().map(|&item| content.unit_terms(ItemIndex(item))).collect()
+    }
+
+    /// The vectors of a provider for those who are served; `None` where there are none, or only those of the table that is part of the program.
+    pub(super) fn meanings(&self, loaded: &Loaded) -> Option<Meanings> {
+        let report = loaded.vector_report.as_ref().filter(|report| report.source.provider != text_vectors::NAME)?;
+        Some(Meanings::new(report.source.clone(), loaded.vectors.as_ref()?, &self.order))
     }
 
     /// The terms of all columns, and with them the numbers of their vectors as if each dimension were one more term; and the penalty for both, where that
@@ -192,7 +200,8 @@ fn fit_chosen(
     let (als, item_to_item) = rayon::join(fit_als, fit_item_to_item);
     let (als, (item_to_item, share)) = (als?, item_to_item?);
     let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
-    let model = Model { manifest, item_ids, popularity: columns.popularity(loaded, &sums), item_to_item, als };
+    let popularity = columns.popularity(loaded, &sums);
+    let model = Model { manifest, item_ids, popularity, item_to_item, als, meanings: None };
     Ok((model, share))
 }
 

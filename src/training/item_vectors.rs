@@ -7,10 +7,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::Item;
+use crate::domain::{Item, VectorSource};
 use crate::engine::item_vectors::ItemVectors;
 use crate::large_model::{Embedder, Provider, ProviderError};
-use crate::store::{Store, StoreError, TextHash, TextVector, VectorSource};
+use crate::store::{Store, StoreError, TextHash, TextVector};
 
 /// Texts that are asked for, and kept, at once.
 const BATCH: usize = 64;
@@ -22,9 +22,9 @@ const LONGEST: usize = 2_000;
 /// What became of it, for the manifest.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct VectorReport {
-    pub provider: String,
-    pub model: String,
-    pub revision: String,
+    /// Who was asked.
+    #[serde(flatten)]
+    pub source: VectorSource,
     /// Numbers of a vector; 0: there are none.
     pub dimensions: usize,
     /// Different texts, and how many of them the provider was asked for.
@@ -66,7 +66,7 @@ pub(super) async fn vectors(
             (vectors, report)
         }
         Err(error) => {
-            tracing::warn!(provider = report.provider, %error, "no vectors of items' texts: the training goes on without");
+            tracing::warn!(provider = report.source.provider, %error, "no vectors of items' texts: the training goes on without");
             report.failed = Some(error.to_string());
             (None, report)
         }
@@ -81,8 +81,7 @@ async fn all(
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> Result<Vec<Option<Vec<f32>>>, VectorError> {
     let provider = embedder.provider()?;
-    (report.provider, report.model) = (provider.name.clone(), provider.model.clone());
-    provider.revision().clone_into(&mut report.revision);
+    report.source = provider.source();
     let texts: Vec<String> = items.iter().map(|item| provider.passage(&text_of(item))).collect();
     let by_hash: HashMap<TextHash, &String> =
         texts.iter().filter(|text| !text.is_empty()).map(|text| (hash(text), text)).collect();
@@ -90,11 +89,7 @@ async fn all(
     if provider.is_in_process() {
         return Ok(provider.embed(&texts).await?);
     }
-    let source = VectorSource {
-        provider: report.provider.clone(),
-        model: report.model.clone(),
-        revision: report.revision.clone(),
-    };
+    let source = report.source.clone();
     let mut known = kept(store, &source, &by_hash).await?;
     let mut missing: Vec<TextHash> = by_hash.keys().filter(|hash| !known.contains_key(*hash)).copied().collect();
     missing.sort_unstable();

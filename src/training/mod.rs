@@ -168,6 +168,7 @@ fn fit(
         TextShare::Known(share),
         &report,
     )?;
+    model.meanings = columns.meanings(loaded);
     if let Some(report) = &loaded.vector_report {
         model.manifest.parameters["item_vectors"] = serde_json::json!(report);
         model.manifest.parameters["ease_text_share"] = serde_json::json!(share);

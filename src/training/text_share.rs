@@ -77,7 +77,8 @@ fn judge(
     item_to_item[0] = weights;
     let item_ids = columns.order.iter().map(|&item| loaded.items[item as usize].id.clone()).collect();
     let popularity = vec![0.0; columns.order.len()];
-    let model = Model { manifest: manifest.clone(), item_ids, popularity, item_to_item, als: AlsFactors::default() };
+    let (manifest, als) = (manifest.clone(), AlsFactors::default());
+    let model = Model { manifest, item_ids, popularity, item_to_item, als, meanings: None };
     let mut model = bind(loaded, model);
     let wanted = std::array::from_fn(|scorer| SCORERS[scorer] == SCORERS[EASE]);
     let quality = |case: &&Case| {

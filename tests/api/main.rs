@@ -9,6 +9,7 @@ mod items;
 mod keys;
 mod large_model;
 mod limits;
+mod meanings;
 mod recommend;
 mod routes;
 mod tenants;

@@ -1,6 +1,7 @@
 //! Vectors of texts: kept by provider, model, revision, length and text, and never mixed.
 
-use medley::store::{StoreError, TextVector, VectorSource};
+use medley::domain::VectorSource;
+use medley::store::{StoreError, TextVector};
 
 use crate::database::Database;
 

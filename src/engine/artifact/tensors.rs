@@ -41,6 +41,11 @@ impl Tensors {
         Ok(Self { path: path.to_owned(), metadata, start })
     }
 
+    /// Whether there is a tensor of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
     /// The numbers of a tensor.
     pub(super) fn numbers<T: bytemuck::Pod + Number>(&self, name: &str) -> Result<Vec<T>, ArtifactError> {
         let tensor = self.metadata.info(name).ok_or_else(|| broken(format!("there is no {name}")))?;
@@ -80,6 +85,9 @@ pub(super) trait Number {
 }
 impl Number for u8 {
     const DTYPE: Dtype = Dtype::U8;
+}
+impl Number for i8 {
+    const DTYPE: Dtype = Dtype::I8;
 }
 impl Number for u32 {
     const DTYPE: Dtype = Dtype::U32;

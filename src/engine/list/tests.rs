@@ -93,6 +93,7 @@ fn model(random: &mut ChaCha8Rng, weights_of: ByScorer<f32>) -> Model {
                 (0..2 * k).map(|_| random.random()).collect(),
             ),
         },
+        meanings: None,
     }
 }
 
