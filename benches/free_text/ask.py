@@ -50,7 +50,7 @@ found = {True: [], False: []}
 for case in cases:
     answer = call("POST", "/api/recommend", {case["domain"]: [case["text"]], "domains": [case["domain"]], "limit": 10})
     assert not answer["degraded"], answer["degraded"]
-    hits = [bool(truth[item["id"]] & set(case["labels"])) for item in answer[case["domain"]]]
+    hits = [bool(truth[item["item_id"]] & set(case["labels"])) for item in answer[case["domain"]]]
     found[case["text"].isascii()].append(sum(hits) / 10)
 mean = lambda values: sum(values) / len(values)
 asked = next((row["requests"] for row in call("GET", "/api/providers")["data"] if row["name"] == provider), 0)

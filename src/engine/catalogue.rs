@@ -181,13 +181,16 @@ impl Catalogue {
         self.changes
     }
 
-    /// The vector of the title, genres and tags of the item at this place.
+    /// The vector of the title, genres and tags of the item at this place; of its title and description, where it has neither of the others.
     #[must_use]
     pub fn vector(&self, index: ItemIndex) -> Option<&Vector> {
         let item = self.get(index)?;
         let make = || {
-            let (genres, tags) = (item.genres.join(", "), item.tags.join(", "));
-            text_vectors::embed(&format!("{}. {genres}. {tags}", item.title)).map(Box::new)
+            let mut parts = vec![item.title.clone(), item.genres.join(", "), item.tags.join(", ")];
+            if item.genres.is_empty() && item.tags.is_empty() {
+                parts = vec![item.title.clone(), item.description.as_deref().map_or_else(String::new, beginning)];
+            }
+            text_vectors::embed(&parts.join(". ")).map(Box::new)
         };
         self.vectors[index.0 as usize].get_or_init(make).as_deref()
     }
@@ -280,6 +283,11 @@ fn title_keys(item: &Item) -> Vec<String> {
     keys.sort_unstable();
     keys.dedup();
     keys
+}
+
+/// As much of a description as says what an item is about.
+fn beginning(description: &str) -> String {
+    description.chars().take(500).collect()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! In this order: an item id; a genre of the taste's domain, in any known spelling or language; a title of that domain; a tag, or a genre of another
 //! domain; a title of another domain; a creator. Then free text: "something like <title>", the words of a title, the labels and words within the text.
-//! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches. A
-//! phrase of which no word is known is guessed by its meaning ([`super::text_vectors`]), and where a provider has been asked about it, its vectors say what
-//! a phrase means that words explain in part or not at all ([`super::meanings`]).
+//! A likely misspelling is corrected and used, and also stands in `unmatched` with the correction as its suggestion; so does what nothing matches. What a
+//! phrase means that words explain in part or not at all is guessed by a table of word vectors ([`super::text_vectors`]), or, where a provider has been asked
+//! about it, by its vectors ([`super::meanings`]).
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -180,13 +180,18 @@ impl Reader<'_> {
         let sure = nearest.as_ref().filter(|nearest| nearest.certain);
         let mut corrected = sure.map_or_else(Vec::new, |nearest| self.exact(&nearest.name));
         if corrected.is_empty() && !wanted.is_empty() {
-            wanted.extend(self.meant(text));
+            wanted.extend(self.meaning(text));
             return (wanted, None);
         }
-        if corrected.is_empty() && is_phrase(text) {
-            corrected.extend(self.meant(text).or_else(|| self.guessed(text)));
+        if corrected.is_empty() {
+            corrected.extend(self.meaning(text));
         }
         (corrected, Some(nearest.map(|nearest| nearest.name)))
+    }
+
+    /// What comes near a phrase by its meaning.
+    fn meaning(&self, text: &str) -> Option<Wanted> {
+        is_phrase(text).then(|| self.meant(text).or_else(|| self.guessed(text)))?
     }
 
     /// The items that a provider's vectors find for the text, where it has been asked about it.
