@@ -174,7 +174,7 @@ impl Model {
                 (format!("{name}.scales"), view(&of.scales)?),
             ]);
         }
-        let source = self.meanings.as_ref().map(meanings::source);
+        let source = self.meanings.as_ref().map(meanings::source).transpose()?;
         if let (Some(meanings), Some(source)) = (&self.meanings, &source) {
             all.extend(meanings::views(meanings, source)?);
         }
@@ -273,12 +273,18 @@ impl BoundModel {
     /// What lists read of the catalogue that it was bound to; made when the catalogue has changed since the last time.
     #[must_use]
     pub fn view(&self, catalogue: &Catalogue) -> Arc<View> {
-        if let Some(view) = self.view.load_full().filter(|view| view.is_of(catalogue)) {
+        if let Some(view) = self.kept_view(catalogue) {
             return view;
         }
         let view = Arc::new(View::new(catalogue, Some(self)));
         self.view.store(Some(Arc::clone(&view)));
         view
+    }
+
+    /// The same, if it is made already.
+    #[must_use]
+    pub fn kept_view(&self, catalogue: &Catalogue) -> Option<Arc<View>> {
+        self.view.load_full().filter(|view| view.is_of(catalogue))
     }
 
     /// The column of this item; `None` when the model does not know it.
@@ -338,6 +344,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::VectorSource;
 
     fn model() -> Model {
         Model {
@@ -368,7 +375,12 @@ mod tests {
                 trained: 1,
                 terms: TermFactors::new(1, vec!["label rock".into()], vec![0.2]),
             },
-            meanings: None,
+            meanings: Some(Meanings {
+                source: VectorSource { provider: "p".into(), model: "m\n".into(), revision: String::new() },
+                mean: vec![0.5],
+                values: vec![127, -127],
+                scales: vec![0.01, 0.0],
+            }),
         }
     }
 
@@ -407,6 +419,7 @@ mod tests {
             ((|model: &mut Model| model.item_to_item[0].entries[0] += 9) as fn(&mut Model), "bounds"),
             (|model| model.item_to_item[0].scales[0] = f32::NAN, "not a number"),
             (|model| model.popularity[0] = 2.0, "popularity"),
+            (|model| model.meanings.as_mut().unwrap().scales.truncate(1), "texts"),
         ] {
             let (dir, mut model) = (tempfile::tempdir().unwrap(), model());
             harm(&mut model);

@@ -119,8 +119,9 @@ pub fn resolve(
 /// The texts of these tastes that the catalogue's words do not explain, and of which nothing else is known either.
 #[must_use]
 pub fn unexplained(catalogue: &Catalogue, model: &BoundModel, tastes: &[Taste]) -> BTreeSet<String> {
-    let view = model.view(catalogue);
-    let is_unexplained = |taste: &&Taste| match view.taste(taste) {
+    // Where there is none yet, making one is not worth the wait: this is asked before the ranking, on the caller's thread.
+    let view = model.kept_view(catalogue);
+    let is_unexplained = |taste: &&Taste| match view.as_ref().and_then(|view| view.taste(taste)) {
         Some(kept) => kept.awaits,
         None => {
             let reader = Reader { catalogue, model: Some(model), domain: taste.domain.as_ref() };

@@ -2,7 +2,6 @@
 
 use safetensors::tensor::TensorView;
 
-use crate::domain::VectorSource;
 use crate::engine::meanings::Meanings;
 
 use super::tensors::{Tensors, view};
@@ -10,10 +9,9 @@ use super::{ArtifactError, broken};
 
 const SOURCE: &str = "texts.source";
 
-/// Whose they are, a line each.
-pub(super) fn source(meanings: &Meanings) -> String {
-    let VectorSource { provider, model, revision } = &meanings.source;
-    format!("{provider}\n{model}\n{revision}\n")
+/// Whose they are, as JSON.
+pub(super) fn source(meanings: &Meanings) -> Result<String, ArtifactError> {
+    serde_json::to_string(&meanings.source).map_err(|error| broken(error.to_string()))
 }
 
 /// The tensors; `source` is [`source`].
@@ -33,11 +31,9 @@ pub(super) fn read(tensors: &Tensors) -> Result<Option<Meanings>, ArtifactError>
     if !tensors.has(SOURCE) {
         return Ok(None);
     }
-    let Ok([provider, model, revision]) = <[String; 3]>::try_from(tensors.lines(SOURCE)?) else {
-        return Err(broken("the source of the texts' vectors is not three lines".into()));
-    };
+    let source = serde_json::from_slice(&tensors.numbers::<u8>(SOURCE)?);
     Ok(Some(Meanings {
-        source: VectorSource { provider, model, revision },
+        source: source.map_err(|error| broken(format!("{SOURCE}: {error}")))?,
         mean: tensors.numbers("texts.mean")?,
         values: tensors.numbers("texts.values")?,
         scales: tensors.numbers("texts.scales")?,
