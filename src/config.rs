@@ -215,7 +215,7 @@ impl Config {
     /// Where a tenant's catalogue lies for a start without the database: beside the models.
     #[must_use]
     pub fn snapshot(&self, tenant: &Tenant) -> PathBuf {
-        self.models_dir(tenant).with_file_name("catalogue.ndjson")
+        self.models_dir(tenant).with_file_name("catalogue.snapshot")
     }
 
     /// Where the hashes of the API keys lie for a start without the database.

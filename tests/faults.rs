@@ -302,7 +302,7 @@ async fn a_start_without_the_database_answers_from_the_disk() {
     let (status, before) = recommended(&http, &server, token, &ask).await;
     assert_eq!((status, codes(&before)), (200, vec![]));
     assert!(before["model"]["version"].is_string(), "the demo comes with a model");
-    let snapshot = data.path().join("catalogue.ndjson");
+    let snapshot = data.path().join("catalogue.snapshot");
     let started = Instant::now();
     while !(snapshot.is_file() && data.path().join("keys.json").is_file()) {
         assert!(started.elapsed() < Duration::from_secs(20), "nothing is kept on the disk");

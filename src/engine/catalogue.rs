@@ -8,10 +8,12 @@ use foldhash::fast::RandomState;
 use crate::domain::{Domain, Item, ItemId};
 
 use super::ItemIndex;
-use super::scorers::content::ContentIndex;
+use super::scorers::content::{ContentIndex, TermVector};
 use super::scorers::item_terms::ItemTerms;
 use super::text;
 use super::text_vectors::{self, Vector};
+
+pub mod indexed;
 
 /// All items a process knows, kept up to date one item at a time: a change costs the terms of that item, not a rebuild.
 #[derive(Debug, Default)]
@@ -72,6 +74,15 @@ impl Catalogue {
     /// The same for one that was read before.
     pub fn upsert_read(&mut self, read: ReadItem) -> ItemIndex {
         let ReadItem { item, terms, titles } = read;
+        self.put_in(item, titles, |content| content.numbered(&terms))
+    }
+
+    fn put_in(
+        &mut self,
+        item: Item,
+        titles: Vec<String>,
+        terms: impl FnOnce(&mut ContentIndex) -> TermVector,
+    ) -> ItemIndex {
         let index = self.reserve(&item.id);
         let place = index.0 as usize;
         if self.items[place].as_deref() == Some(&item) {
@@ -84,7 +95,8 @@ impl Catalogue {
         for key in titles {
             put(self.titles.entry(key).or_default(), index);
         }
-        self.content.insert(index, &terms);
+        let terms = terms(&mut self.content);
+        self.content.insert(index, terms);
         self.available[place] = item.available;
         self.vectors[place] = OnceLock::new();
         self.items[place] = Some(Arc::new(item));

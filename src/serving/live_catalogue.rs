@@ -1,19 +1,24 @@
 //! The catalogue in memory, in step with the store.
 
 use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use rayon::prelude::*;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::domain::{Domain, Item, ItemId};
+use crate::engine::ItemIndex;
+use crate::engine::catalogue::indexed::Indexed;
 use crate::engine::catalogue::{Catalogue, ReadItem};
 use crate::store::{ItemChange, Store, StoreError};
 
 use super::asking::in_time;
+use super::snapshot::{Head, Part, Snapshot};
 
 /// How many changes one look at the store brings.
 const CHANGES_AT_ONCE: u32 = 2_000;
@@ -22,6 +27,8 @@ const CHANGES_AT_ONCE: u32 = 2_000;
 /// its application in memory, so that memory never goes back behind the store.
 pub(super) struct LiveCatalogue {
     catalogue: RwLock<Catalogue>,
+    /// Where it lies on the disk.
+    snapshot: PathBuf,
     writing: Mutex<Progress>,
     loaded: AtomicBool,
     /// It came from the disk, and the store has not been read to its end yet.
@@ -35,12 +42,15 @@ pub(super) struct Progress {
     revision: i64,
     /// Items that came from the disk and were not seen in the store so far.
     unseen: HashSet<ItemId>,
+    /// The snapshot that came from the disk.
+    began_with: Option<Head>,
 }
 
 impl LiveCatalogue {
-    pub(super) fn new(domains: &[Domain]) -> Self {
+    pub(super) fn new(domains: &[Domain], snapshot: PathBuf) -> Self {
         Self {
             catalogue: RwLock::new(Catalogue::new(domains)),
+            snapshot,
             writing: Mutex::default(),
             loaded: AtomicBool::new(false),
             from_disk: AtomicBool::new(false),
@@ -70,29 +80,110 @@ impl LiveCatalogue {
         self.from_disk.load(Ordering::Relaxed)
     }
 
-    /// All items.
-    pub(super) fn items(&self) -> Vec<Arc<Item>> {
-        let catalogue = self.read();
-        let indices = catalogue.domains().flat_map(|(_, items)| items);
-        indices.filter_map(|&index| catalogue.shared(index)).collect()
+    /// The last revision of the store that is in memory.
+    pub(super) async fn revision(&self) -> i64 {
+        self.writing.lock().await.revision
     }
 
-    /// Takes these items for the catalogue until the store says otherwise. What was read of it before it fell silent stays.
-    pub(super) async fn start_from(&self, items: Vec<Item>) {
+    /// All of it, with a revision of the store up to which it has all changes.
+    pub(super) async fn indexed(&self) -> (i64, Indexed) {
+        // Nobody writes meanwhile: it may have more than the changes up to this revision, but not less.
+        let progress = self.writing.lock().await;
+        let indexed = self.read().indexed();
+        (progress.revision, indexed)
+    }
+
+    /// The revision and the model of the snapshot that it began with, if that is as this program would write it.
+    pub(super) async fn began_with(&self) -> Option<(i64, Option<String>)> {
+        let progress = self.writing.lock().await;
+        progress.began_with.as_ref().filter(|head| head.is_current()).map(|head| (head.revision, head.model.clone()))
+    }
+
+    /// Takes the catalogue on the disk until the store says otherwise. What was read of the store before it fell silent stays. Gives the version of the model that
+    /// went with it; `None`: there is no catalogue on the disk.
+    ///
+    /// # Errors
+    /// What is there cannot be used.
+    pub(super) async fn start_from_disk(&self) -> io::Result<Option<Head>> {
         let mut progress = self.writing.lock().await;
-        let new = {
-            let catalogue = self.read();
-            items.into_iter().filter(|item| catalogue.index_of(&item.id).is_none()).collect()
-        };
-        let read = finished(spawn_blocking(move || read(new)).await);
-        let mut catalogue = self.write();
-        for item in read {
-            progress.unseen.insert(item.id().clone());
-            catalogue.upsert_read(item);
-        }
+        let Some(snapshot) = self.snapshot().await? else { return Ok(None) };
+        let head = snapshot.head.clone();
+        let new = self.take_in_snapshot(snapshot).await?;
+        let catalogue = self.read();
+        progress.unseen.extend(new.into_iter().map(|index| catalogue.id(index).clone()));
         drop(catalogue);
+        progress.began_with = Some(head.clone());
         self.from_disk.store(true, Ordering::Relaxed);
         self.loaded.store(true, Ordering::Relaxed);
+        Ok(Some(head))
+    }
+
+    /// Before the first look at the store: takes the catalogue on the disk if it is that of the store at some time, so that only what has changed since is to be read.
+    async fn start_from_past(
+        &self,
+        store: &dyn Store,
+        patience: Duration,
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        let taken = match self.snapshot().await {
+            Ok(Some(snapshot)) if in_time(patience, store.has_revision(snapshot.head.revision)).await? => {
+                let head = snapshot.head.clone();
+                self.take_in_snapshot(snapshot).await.map(|_| Some(head))
+            }
+            other => other.map(|_| None),
+        };
+        match taken {
+            Ok(Some(head)) => (progress.revision, progress.began_with) = (head.revision, Some(head)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the catalogue on the disk cannot be used; all of it is read from the store");
+            }
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self) -> io::Result<Option<Snapshot>> {
+        let path = self.snapshot.clone();
+        finished(spawn_blocking(move || Snapshot::open(&path)).await)
+    }
+
+    /// Takes in the items of a snapshot that are not there yet, those of one block while the next is read; gives their places. If it is broken, none of them
+    /// stays.
+    async fn take_in_snapshot(&self, snapshot: Snapshot) -> io::Result<Vec<ItemIndex>> {
+        let (sender, mut parts) = mpsc::channel(4);
+        let expected = snapshot.head.items;
+        let reading = spawn_blocking(move || {
+            // If the start was given up, nobody takes them any more.
+            snapshot.read(|part| drop(sender.blocking_send(part)))
+        });
+        let (mut numbers, mut new) = (None, Vec::with_capacity(expected));
+        while let Some(part) = parts.recv().await {
+            let mut catalogue = self.write();
+            match (part, &numbers) {
+                (Part::Names(names, frequencies), _) => {
+                    numbers = Some(catalogue.expect(expected, names.split_terminator('\n').zip(frequencies)));
+                }
+                (Part::Indexed(items), Some(numbers)) => new.extend(catalogue.take_in(numbers, items)),
+                // Terms come before items.
+                (Part::Indexed(_), None) => {}
+                (Part::Read(items), _) => {
+                    for item in items {
+                        if catalogue.index_of(item.id()).is_none() {
+                            new.push(catalogue.upsert_read(item));
+                        }
+                    }
+                }
+            }
+        }
+        let outcome = finished(reading.await);
+        if outcome.is_err() {
+            let mut catalogue = self.write();
+            for &index in &new {
+                let id = catalogue.id(index).clone();
+                catalogue.remove(&id);
+            }
+        }
+        outcome.map(|()| new)
     }
 
     /// What this process has written itself comes back from the store as well.
@@ -123,6 +214,9 @@ impl LiveCatalogue {
     /// Brings in what has changed in the store since the last time. The store has `patience` for each page: nobody else can write meanwhile.
     pub(super) async fn refresh(&self, store: &dyn Store, patience: Duration) -> Result<(), StoreError> {
         let mut progress = self.writing.lock().await;
+        if !self.is_loaded() && progress.revision == 0 {
+            self.start_from_past(store, patience, &mut progress).await?;
+        }
         let page = async |after: i64| in_time(patience, store.item_changes(after, CHANGES_AT_ONCE)).await;
         let mut changes = page(progress.revision).await?;
         // While the items of one page are read, those of the page before are taken in and the next page comes.

@@ -139,8 +139,9 @@ impl Service {
         rankings: Arc<Rankings>,
     ) -> Result<Arc<Self>, ServiceError> {
         let models_dir: PathBuf = config.models_dir(store.tenant());
+        let snapshot = config.snapshot(store.tenant());
         let service = Arc::new(Self {
-            catalogue: LiveCatalogue::new(&config.domains),
+            catalogue: LiveCatalogue::new(&config.domains, snapshot.clone()),
             models: LiveModels::new(models_dir),
             answers: Answers::new(config.recommend.kept_answers_mib << 20),
             histories: Breaker::default(),
@@ -163,22 +164,15 @@ impl Service {
         }
         let interval = service.config.database.refresh_interval();
         tokio::spawn(follow(Arc::downgrade(&service), interval));
-        // A file that cannot be opened ends the start: there is no start without SQLite.
-        if service.store.kind() != "sqlite" {
-            let path = service.config.snapshot(service.store.tenant());
-            tokio::spawn(snapshot::follow(Arc::downgrade(&service), path, interval));
-        }
+        tokio::spawn(snapshot::follow(Arc::downgrade(&service), snapshot, interval));
         Ok(service)
     }
 
     /// Takes catalogue and model from the disk, as far as they are there.
     async fn start_from_disk(&self) {
-        let path = self.config.snapshot(self.store.tenant());
-        let read = tokio::task::spawn_blocking(move || snapshot::read(&path)).await;
-        match read.map_err(std::io::Error::other).flatten() {
-            Ok(Some((head, items))) => {
-                tracing::warn!(items = items.len(), "answering from the catalogue on the disk until the store does");
-                self.catalogue.start_from(items).await;
+        match self.catalogue.start_from_disk().await {
+            Ok(Some(head)) => {
+                tracing::warn!(items = head.items, "answering from the catalogue on the disk until the store does");
                 self.models.start_from(&self.catalogue, head.model).await;
             }
             Ok(None) => tracing::warn!("there is no catalogue on the disk: not ready before the store answers"),

@@ -16,6 +16,15 @@ const CHUNK: usize = 1_000;
 /// The revision of the newest change; 0 when there is none. Deleted items keep their row, so it never falls.
 const NEWEST_REVISION: &str = "SELECT revision FROM items WHERE tenant = $1 ORDER BY revision DESC LIMIT 1";
 
+/// A transaction's first revision comes so far behind the newest there is, at most.
+const STEP: i64 = 1 << 24;
+
+/// The first revision of a transaction, behind the newest there is. Nobody can foresee it, so that two stores of which one is not the other's past never have a
+/// revision in common.
+fn next_revision(newest: Option<i64>) -> i64 {
+    newest.unwrap_or(0) + rand::random_range(1..=STEP)
+}
+
 /// Text without the differences that a search should not see: width of letters, composition of accents, case.
 fn folded(text: &str) -> String {
     // A NUL cannot be stored by Postgres.
@@ -80,19 +89,19 @@ impl CatalogueStore {
         }
         let (outcomes, changed) = compare(items, &stored);
         let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(self.tenant.as_str()).fetch_optional(&mut *tx).await?;
-        let mut revision = newest.unwrap_or(0);
+        let mut revision = next_revision(newest);
         for chunk in changed.chunks(CHUNK) {
             let rows = chunk.iter().map(|item| Ok((*item, to_json(item)?))).collect::<Result<Vec<_>>>()?;
             let mut query =
                 QueryBuilder::new("INSERT INTO items (tenant, id, domain, fields, search_text, revision) ");
             query.push_values(rows, |mut row, (item, fields)| {
-                revision += 1;
                 row.push_bind(self.tenant.as_str())
                     .push_bind(item.id.as_str())
                     .push_bind(item.domain.as_str())
                     .push_bind(fields)
                     .push_bind(search_text(item))
                     .push_bind(revision);
+                revision += 1;
             });
             query.push(
                 " ON CONFLICT (tenant, id) DO UPDATE SET domain = excluded.domain, fields = excluded.fields, \
@@ -124,7 +133,7 @@ impl CatalogueStore {
         )
         .bind(self.tenant.as_str())
         .bind(id.as_str())
-        .bind(newest.unwrap_or(0) + 1)
+        .bind(next_revision(newest))
         .execute(&mut *tx)
         .await?
         .rows_affected();
@@ -161,6 +170,11 @@ impl CatalogueStore {
             .fetch_one(&self.pool)
             .await?;
         Ok(count.unsigned_abs())
+    }
+
+    async fn has_revision(&self, revision: i64) -> Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM items WHERE tenant = $1 AND revision = $2)";
+        Ok(sqlx::query_scalar(query).bind(self.tenant.as_str()).bind(revision).fetch_one(&self.pool).await?)
     }
 
     async fn item_changes(&self, revision: i64, limit: u32) -> Result<Vec<(i64, ItemChange)>> {

@@ -123,6 +123,9 @@ pub trait CatalogueStore: Send + Sync {
     /// replays the whole catalogue (an item once, as it is now). A revision becomes visible only after
     /// all smaller ones have, so a reader that continues from the last one misses nothing.
     async fn item_changes(&self, revision: i64, limit: u32) -> Result<Vec<(i64, ItemChange)>>;
+    /// Whether the newest change of some item is of this revision. Revisions cannot be foreseen: a store that has one has the same past, up to there, as
+    /// whoever learned of it.
+    async fn has_revision(&self, revision: i64) -> Result<bool>;
 }
 
 /// What became of a batch of events.

@@ -115,7 +115,7 @@ impl TestApp {
 }
 
 /// Twelve works a domain: `music-00` to `game-11`; even ones are rock, horror and strategy.
-fn catalogue() -> Vec<Item> {
+pub fn catalogue() -> Vec<Item> {
     let genres = [("music", ["rock", "jazz"]), ("movie", ["horror", "comedy"]), ("game", ["strategy", "action"])];
     let item = |domain: &str, genres: [&str; 2], number: usize| Item {
         id: ItemId::new(format!("{domain}-{number:02}")).unwrap(),

@@ -12,6 +12,7 @@ mod limits;
 mod meanings;
 mod recommend;
 mod routes;
+mod start;
 mod tenants;
 mod users;
 mod words;

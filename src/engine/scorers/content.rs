@@ -19,8 +19,11 @@ use super::{Contribution, Prepared, Profile, Scorer};
 /// A term's number.
 pub type Term = u32;
 
+/// An item's terms, rising, with field weights.
+pub type TermVector = Arc<[(Term, f32)]>;
+
 /// All field weights are multiples of one over this.
-const PARTS: f32 = 32.0;
+pub const PARTS: f32 = 32.0;
 /// Terms that more than one in so many items have are common.
 const COMMON: usize = 12;
 /// In a catalogue of fewer items it does not matter.
@@ -48,23 +51,32 @@ pub struct ContentIndex {
     numbers: HashMap<Arc<str>, Term, RandomState>,
     names: Vec<Arc<str>>,
     postings: Vec<Postings>,
-    /// By item: terms (rising) with field weights, and the length of that vector.
-    vectors: Vec<(Vec<(Term, f32)>, f32)>,
+    /// By item: its terms, and the length of that vector.
+    vectors: Vec<(TermVector, f32)>,
     /// These lengths side by side: all of them are read for everybody who has a history.
     lengths: Vec<f32>,
     items: usize,
 }
 
 impl ContentIndex {
-    /// Puts an item in, by its terms; it must not be in.
-    pub fn insert(&mut self, index: ItemIndex, terms: &ItemTerms) {
+    /// An item's terms as numbers, rising, with field weights.
+    pub fn numbered(&mut self, terms: &ItemTerms) -> TermVector {
         let mut vector: Vec<(Term, f32)> = terms.iter().map(|(name, weight)| (self.number(name), weight)).collect();
         // Of a term that stands in several fields the largest weight counts.
         vector.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
         vector.dedup_by_key(|&mut (term, _)| term);
-        vector.shrink_to_fit();
+        vector.into()
+    }
+
+    /// Makes room for so many items of a term as are about to come.
+    pub fn expect(&mut self, term: Term, items: usize) {
+        self.postings[term as usize].items.reserve_exact(items);
+    }
+
+    /// Puts an item in, by its terms as [`Self::numbered`] gives them; it must not be in.
+    pub fn insert(&mut self, index: ItemIndex, vector: TermVector) {
         let size = self.items.max(LARGE);
-        for &(term, weight) in &vector {
+        for &(term, weight) in &*vector {
             let Postings { items, row } = &mut self.postings[term as usize];
             match items.last() {
                 // Most items come last.
@@ -100,7 +112,7 @@ impl ContentIndex {
     pub fn remove(&mut self, index: ItemIndex) {
         let Some(slot) = self.vectors.get_mut(index.0 as usize) else { return };
         let (vector, _) = std::mem::take(slot);
-        for (term, _) in vector {
+        for &(term, _) in &*vector {
             let Postings { items, row } = &mut self.postings[term as usize];
             if let Ok(at) = items.binary_search_by_key(&index, |&(item, _)| item) {
                 items.remove(at);
@@ -112,7 +124,8 @@ impl ContentIndex {
         self.items = self.items.saturating_sub(1);
     }
 
-    fn number(&mut self, name: &str) -> Term {
+    /// The number of a term; gives it one if it has none yet.
+    pub fn number(&mut self, name: &str) -> Term {
         if let Some(&number) = self.numbers.get(name) {
             return number;
         }
@@ -149,6 +162,18 @@ impl ContentIndex {
             .enumerate()
             .map(|(term, name)| (&**name, term as Term))
             .filter(|&(_, term)| !self.items_of(term).is_empty())
+    }
+
+    /// The names of all terms, by number.
+    #[must_use]
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// An item's terms, rising, with field weights; to be kept.
+    #[must_use]
+    pub fn shared(&self, item: ItemIndex) -> TermVector {
+        self.vectors.get(item.0 as usize).map_or_else(Arc::default, |(vector, _)| Arc::clone(vector))
     }
 
     /// The name of a term.

@@ -93,7 +93,7 @@ impl ItemTerms {
         self.ends.push((self.names.len() as u32, weight));
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f32)> {
         let mut start = 0;
         self.ends
             .iter()
