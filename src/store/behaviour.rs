@@ -171,6 +171,7 @@ impl BehaviourStore {
     }
 
     async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
+        let _turn = self.turn().await;
         summed(match self.sealer().await? {
             None => self.interactions(user).await?,
             Some(sealer) => self.sealed_interactions(sealer, user).await?,

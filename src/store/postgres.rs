@@ -124,6 +124,10 @@ impl PostgresStore {
         Ok(self.pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?)
     }
 
+    /// Nothing to hold: the database works elsewhere.
+    #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
+    pub(super) async fn turn(&self) {}
+
     /// Waits until nobody else holds this lock; it is held until the transaction has ended, which is after its changes
     /// have become visible. That is how revisions of the catalogue become visible in order.
     pub(super) async fn lock(&self, tx: &mut Transaction<'static, Postgres>, lock: Lock) -> Result<()> {
@@ -198,7 +202,7 @@ impl PostgresStore {
                 INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
                 SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::text[],
                                          $8::text[], $9::bigint[])
-                ON CONFLICT DO NOTHING RETURNING sequence)
+                ON CONFLICT (tenant, event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING sequence)
              SELECT count(*), max(sequence) FROM inserted",
         )
         .bind(self.tenant.as_str())
@@ -250,7 +254,8 @@ impl PostgresStore {
         let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
             "WITH inserted AS (
                 INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
-                SELECT $1, * FROM staging ON CONFLICT DO NOTHING RETURNING sequence)
+                SELECT $1, * FROM staging
+                ON CONFLICT (tenant, event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING sequence)
              SELECT count(*), max(sequence) FROM inserted",
         )
         .bind(self.tenant.as_str())

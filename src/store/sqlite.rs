@@ -1,9 +1,11 @@
 //! The store on SQLite: one file, one writer, many readers.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::behaviour::{NewRow, Row, kind_of};
 use super::error::is_busy;
@@ -32,11 +35,17 @@ const PAGES_PER_MIB: u32 = 256;
 /// Events in one statement: nine values each, under SQLite's limit of 32,766.
 const CHUNK: usize = 500;
 
+/// Histories that are read at once, for each processor. SQLite works on the processors of the service: more at once only take them from each other, which on one processor
+/// costs about a quarter of all answers (`benches/overload/run`).
+const HISTORIES_PER_PROCESSOR: usize = 2;
+
 /// Readers and the writer have pools of their own, so that writers who wait for each other never keep a
 /// recommendation from reading.
 pub struct SqliteStore {
     pub(super) pool: SqlitePool,
     writer: SqlitePool,
+    /// One for each history that is being read.
+    histories: Arc<Semaphore>,
     pub(super) tenant: Tenant,
     pub(super) vault: Vault,
 }
@@ -90,7 +99,14 @@ impl SqliteStore {
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
             .connect_lazy_with(connect.pragma("query_only", "on"));
-        Ok(Self { pool, writer, tenant: Tenant::default(), vault: Vault::new(options.master_key.clone()) })
+        let histories = HISTORIES_PER_PROCESSOR * available_parallelism().map_or(1, NonZero::get);
+        Ok(Self {
+            pool,
+            writer,
+            histories: Arc::new(Semaphore::new(histories)),
+            tenant: Tenant::default(),
+            vault: Vault::new(options.master_key.clone()),
+        })
     }
 
     /// A writing transaction. IMMEDIATE: it waits for its turn here, and not at its first write, where SQLite would
@@ -107,6 +123,12 @@ impl SqliteStore {
             }
             other => Ok(other?),
         }
+    }
+
+    /// Room for reading one history, as long as it is held.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.histories.acquire().await.ok()
     }
 
     /// Nothing to do: there is one writing transaction at a time.
@@ -169,8 +191,7 @@ impl SqliteStore {
         tx: &mut Transaction<'static, Sqlite>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
-        let (mut accepted, mut newest) = (0, None);
-        for chunk in rows.chunks(CHUNK) {
+        let statement = |chunk: &[NewRow<'_>]| {
             let mut query = QueryBuilder::<Sqlite>::new(
                 "INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position) ",
             );
@@ -187,13 +208,22 @@ impl SqliteStore {
                     .push_bind(row.position);
             });
             query.push(" ON CONFLICT DO NOTHING");
-            // A full chunk is always the same statement and stays prepared.
-            let inserted = query.build().persistent(chunk.len() == CHUNK).execute(&mut **tx).await?;
+            (query, chunk.len() == CHUNK)
+        };
+        let (mut accepted, mut newest) = (0, None);
+        let mut statements = rows.chunks(CHUNK).map(statement);
+        let mut next = statements.next();
+        while let Some((mut query, is_full)) = next {
+            // A full chunk is always the same statement and stays prepared. While SQLite executes it in its thread, the next is put together in this one.
+            let executing = query.build().persistent(is_full).execute(&mut **tx);
+            let (inserted, following) = tokio::join!(executing, async { statements.next() });
+            let inserted = inserted?;
             failpoint("events-mid-batch");
             if inserted.rows_affected() > 0 {
                 accepted += inserted.rows_affected();
                 newest = Some(inserted.last_insert_rowid());
             }
+            next = following;
         }
         Ok((accepted, newest))
     }
@@ -312,8 +342,13 @@ impl Store for SqliteStore {
     }
 
     fn of_tenant(&self, tenant: &Tenant) -> Arc<dyn Store> {
-        let (pool, writer, vault) = (self.pool.clone(), self.writer.clone(), self.vault.of_another());
-        Arc::new(Self { pool, writer, tenant: tenant.clone(), vault })
+        Arc::new(Self {
+            pool: self.pool.clone(),
+            writer: self.writer.clone(),
+            histories: Arc::clone(&self.histories),
+            tenant: tenant.clone(),
+            vault: self.vault.of_another(),
+        })
     }
 
     async fn tenants(&self) -> Result<Vec<Tenant>> {
