@@ -50,7 +50,7 @@ pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<()> {
     }
     let mut settings = http::training_settings(config, store.tenant());
     // Synthetic listeners have little to teach, and somebody waits for the first answer.
-    (settings.validation_rounds, settings.blend_samples) = (1, 2);
+    (settings.validation_rounds, settings.blend_samples) = (1, 1);
     settings.embedder = None;
     match training::train(Arc::clone(store), settings, Timestamp::now(), log_progress()).await {
         Ok(_) => {}
