@@ -12,6 +12,11 @@ use super::connections::Bounded;
 use super::tls::Tls;
 use crate::config;
 
+/// So many bytes of answers wait in the system for one client that does not take them. Unless told, Linux lets that grow to megabytes, which thousands of such clients
+/// would have the service fill.
+#[cfg(unix)]
+const WAITING: usize = 256 << 10;
+
 /// Answers requests on `listener`, which speaks HTTPS where there is a certificate, until `shutdown` is done; then takes no more, and waits for those under way as long as the
 /// settings grant.
 ///
@@ -24,6 +29,8 @@ pub async fn serve(
     settings: &config::Server,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    #[cfg(unix)]
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, WAITING)?;
     let handle: Handle<SocketAddr> = Handle::new();
     let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only();
     // Without a timer hyper does not enforce the timeout.
