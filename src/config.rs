@@ -212,7 +212,7 @@ impl Config {
         }
     }
 
-    /// Where a tenant's catalogue lies for a start without the database: beside the models.
+    /// Where the snapshot of a tenant's catalogue lies that a start begins with: beside the models.
     #[must_use]
     pub fn snapshot(&self, tenant: &Tenant) -> PathBuf {
         self.models_dir(tenant).with_file_name("catalogue.snapshot")

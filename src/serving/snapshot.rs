@@ -160,9 +160,17 @@ impl Snapshot {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
+        let size = file.metadata()?.len();
         let mut reader = Reader { file: BufReader::with_capacity(1 << 16, file), sum: Sha256::new() };
         let head: Head = reader.line()?;
-        if head.format == FORMAT { Ok(Some(Self { head, reader })) } else { Err(broken("another version wrote it")) }
+        if head.format != FORMAT {
+            return Err(broken("another version wrote it"));
+        }
+        // Room is made for them before the checksum was seen.
+        if head.items as u64 > size {
+            return Err(broken("it has fewer items than it says"));
+        }
+        Ok(Some(Self { head, reader }))
     }
 
     /// Reads it part by part.

@@ -99,7 +99,7 @@ impl Catalogue {
         self.titles.reserve(items);
         let number = |(name, frequency): (&str, u32)| {
             let number = self.content.number(name);
-            self.content.expect(number, frequency as usize);
+            self.content.expect(number, items.min(frequency as usize));
             number
         };
         Numbers(names.into_iter().map(number).collect())
