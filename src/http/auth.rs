@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
@@ -68,12 +67,13 @@ pub fn of_the_process(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// Lets a request pass whose key grants one of the scopes and has not reached a limit. What admins do is recorded before.
 pub async fn guard(
-    State((app, needs)): State<(App, Needs)>,
+    app: &App,
+    needs: Needs,
     request: Request,
-    next: Next,
+    admitted: impl AsyncFnOnce(Request) -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
     let now = Timestamp::now();
-    let caller = caller(&app, request.headers(), needs, now)?;
+    let caller = caller(app, request.headers(), needs, now)?;
     let service = app.tenants.service(&caller.tenant()).ok_or(ApiError::Unavailable)?;
     let Admission { standings, refused } = caller.admit(now);
     let answer = async {
@@ -83,7 +83,7 @@ pub async fn guard(
         let (mut parts, body) = request.into_parts();
         audit::record(&mut parts, &service, &caller, now).await?;
         parts.extensions.insert(Served(service));
-        Ok(next.run(Request::from_parts(parts, body)).await)
+        admitted(Request::from_parts(parts, body)).await
     };
     let mut response = answer.await.unwrap_or_else(IntoResponse::into_response);
     if !standings.is_empty() {

@@ -14,7 +14,7 @@ use super::router::App;
 #[utoipa::path(get, path = "/openapi.json", tag = "service",
     responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub async fn openapi(State(app): State<App>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], app.openapi.to_string())
+    ([(CONTENT_TYPE, "application/json")], app.openapi.clone())
 }
 
 /// The first page: where things are, and a request to copy.

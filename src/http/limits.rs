@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
@@ -39,13 +39,15 @@ impl Room {
 }
 
 /// Gives up on what takes too long.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let patience = app.config.server.request_timeout();
-    tokio::time::timeout(patience, next.run(request)).await.map_err(|_| ApiError::Timeout)
+pub async fn in_time(
+    app: &App,
+    answering: impl Future<Output = Result<Response, ApiError>>,
+) -> Result<Response, ApiError> {
+    tokio::time::timeout(app.config.server.request_timeout(), answering).await.map_err(|_| ApiError::Timeout)?
 }
 
 /// Reads the body, and then refuses at once what the service has no room for.
-pub async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub async fn admit(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
     // No answer of the recommend route is a 5xx while the process lives.
     let is_recommend = request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == "/api/recommend");
     let overloaded = || ApiError::Overloaded(is_recommend);

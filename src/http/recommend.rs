@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT_LANGUAGE;
+use axum::http::header::{ACCEPT_LANGUAGE, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
@@ -25,11 +25,7 @@ use crate::serving::ServiceError;
     request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
     responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
 )]
-pub async fn recommend(
-    Served(service): Served,
-    headers: HeaderMap,
-    Text(body): Text,
-) -> Result<Json<Answer>, ApiError> {
+pub async fn recommend(Served(service): Served, headers: HeaderMap, Text(body): Text) -> Result<Answer, ApiError> {
     let started = Instant::now();
     let (query, story) = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
     let mut recommendation = service.recommend(&query).await.map_err(|error| match error {
@@ -43,7 +39,7 @@ pub async fn recommend(
     let took = started.elapsed();
     super::metrics::recommended(&recommendation, took);
     let total_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-    Ok(Json(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, story, total_ms }))
+    Ok(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, story, total_ms })
 }
 
 /// The answer: one field a domain, which is why it is written by hand.
@@ -53,6 +49,21 @@ pub struct Answer {
     recommendation: Recommendation,
     story: Option<Story>,
     total_ms: f64,
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        // Room for all of it from the start: a place takes some 200 bytes.
+        let places: usize = self.recommendation.lists.iter().map(|(_, list)| list.len()).sum();
+        let mut body = Vec::with_capacity(1_000 + 250 * places);
+        match serde_json::to_writer(&mut body, &self) {
+            Ok(()) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be written");
+                ApiError::Internal.into_response()
+            }
+        }
+    }
 }
 
 impl Serialize for Answer {
@@ -65,7 +76,7 @@ impl Serialize for Answer {
         }
         map.serialize_entry("model", &Model::from(&recommendation.model))?;
         for (domain, list) in &recommendation.lists {
-            map.serialize_entry(domain, &ranked(list))?;
+            map.serialize_entry(domain, &Places(list))?;
         }
         if let Some(Story { text, items, language }) = story {
             let note = Note { generated: true, text, item_ids: items, language: *language };
@@ -117,16 +128,20 @@ struct Place<'a> {
     reasons: &'a [Reason],
 }
 
-fn ranked(list: &[RankedItem]) -> Vec<Place<'_>> {
-    let places = list.iter().zip(1..).map(|(ranked, rank)| Place {
-        item_id: ranked.item.id.as_str(),
-        title: &ranked.item.title,
-        genres: &ranked.item.genres,
-        score: ranked.score,
-        rank,
-        reasons: &ranked.reasons,
-    });
-    places.collect()
+/// A list, from rank 1 on.
+struct Places<'a>(&'a [RankedItem]);
+
+impl Serialize for Places<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().zip(1..).map(|(ranked, rank)| Place {
+            item_id: ranked.item.id.as_str(),
+            title: &ranked.item.title,
+            genres: &ranked.item.genres,
+            score: ranked.score,
+            rank,
+            reasons: &ranked.reasons,
+        }))
+    }
 }
 
 /// The neighbours of an item, of all domains asked for in one list, nearest first.

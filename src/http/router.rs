@@ -4,32 +4,37 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
 use jiff::Timestamp;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use super::auth::{ADMIN, CATALOGUE, EVENTS, Needs, READ, RECOMMEND, guard};
+use super::auth::{ADMIN, CATALOGUE, EVENTS, Needs, READ, RECOMMEND};
 use super::problem::ApiError;
 use super::{
-    docs, events, health, items, jobs, limits, metrics, models, observe, openapi, providers, recommend, users,
+    auth, docs, events, health, items, jobs, limits, metrics, models, observe, openapi, providers, recommend, users,
 };
 use crate::config::Config;
 use crate::serving::keys::Keys;
 use crate::serving::{Service, Tenants};
 
-/// What handlers share.
-#[derive(Clone)]
-pub struct App {
+/// What handlers share; one pointer, because every layer and handler has its own.
+pub type App = Arc<Shared>;
+
+/// See [`App`].
+pub struct Shared {
     pub config: Arc<Config>,
     /// The services. A handler behind a key takes that of its caller, which is [`super::auth::Served`].
     pub tenants: Arc<Tenants>,
     pub keys: Arc<Keys>,
-    pub room: Arc<limits::Room>,
+    pub room: limits::Room,
     /// The OpenAPI document, as text.
-    pub openapi: Arc<str>,
+    pub openapi: Bytes,
 }
 
 /// Every route that is documented, with the scopes of which one is needed.
@@ -88,29 +93,31 @@ pub async fn router(service: Arc<Service>) -> Router {
     tenants.serve(&keys.tenants(Timestamp::now())).await;
     tokio::spawn(follow(Arc::downgrade(&tenants), Arc::clone(&keys), config.database.refresh_interval()));
     tokio::spawn(models::look_after_jobs(Arc::downgrade(&tenants), config.database.refresh_interval()));
-    let app = App {
+    let app = Arc::new(Shared {
         config: Arc::clone(config),
-        room: Arc::new(limits::Room::new(&config.server)),
+        room: limits::Room::new(&config.server),
         openapi: super::openapi(&config.domains, &config.large_model.names()).to_string().into(),
         keys,
         tenants,
-    };
+    });
     let guarded = |needs: Needs, routes: UtoipaMethodRouter<App>| {
-        // A body is read for those who may send it.
-        let admit = from_fn_with_state(app.clone(), limits::admit);
-        routes.map(|routes| routes.route_layer(admit).route_layer(from_fn_with_state((app.clone(), needs), guard)))
+        routes.map(|routes| routes.route_layer(from_fn_with_state((Arc::clone(&app), needs), admit)))
     };
     let (api, _) = api(guarded).split_for_parts();
     let (open, _) = open().split_for_parts();
-    let api = api.route_layer(from_fn_with_state(app.clone(), limits::limit));
     api.merge(open)
         .route("/docs/", get(docs::docs))
         .route("/docs/{*file}", get(docs::docs_file))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .fallback(async || ApiError::NoRoute)
-        .layer(CatchPanicLayer::custom(limits::panicked))
-        .layer(from_fn(observe::observe))
+        .layer((from_fn(observe::observe), CatchPanicLayer::custom(limits::panicked)))
         .with_state(app)
+}
+
+/// What stands before a route that needs a key: a limit on time, the guard, and room for those it lets pass. One layer, as each costs every request.
+async fn admit(State((app, needs)): State<(App, Needs)>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let admitted = async |request| limits::admit(&app, request, next).await;
+    limits::in_time(&app, auth::guard(&app, needs, request, admitted)).await
 }
 
 /// Takes over keys and tenants made or revoked elsewhere, as long as the service lives; and keeps the recorder's buffers short.

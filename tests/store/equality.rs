@@ -13,8 +13,13 @@ async fn ten_thousand_events_sum_up_equally() {
     for n in 0..20_000 {
         let kind = InteractionKind::ALL[random.random_range(0..InteractionKind::ALL.len())];
         // Values of very different size, whose sum depends on the order of addition; many events at the same time.
-        let value = random.random_bool(0.8).then(|| random.random::<f64>() * 10f64.powi(random.random_range(-12..12)));
-        let item = format!("i{}", random.random_range(0..300));
+        let value = match random.random_range(0..10) {
+            0 | 1 => None,
+            2 | 3 => Some(f64::from(random.random_range(-20..20)) / 2.0),
+            _ => Some(random.random::<f64>() * 10f64.powi(random.random_range(-12..12))),
+        };
+        // Ids may hold what quotes or separates elsewhere.
+        let item = format!("i{}\"\\,' \u{1f3b5}", random.random_range(0..300));
         let person = if n % 2 == 0 { "ann".to_owned() } else { format!("u{}", random.random_range(0..50)) };
         let at = at(random.random_range(0..500));
         events.push(Event { kind, value, at, ..event(Some(&format!("e{n}")), &person, &item, 0) });
