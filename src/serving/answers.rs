@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use crate::domain::{Behaviour, Filters, Query, Recommendation, Rerank};
+use crate::domain::{Filters, Interaction, Query, Recommendation, Rerank};
 use crate::engine::artifact::BoundModel;
 use crate::engine::catalogue::Catalogue;
+use crate::store::StoredHistory;
 
 /// What an answer depends on besides the query: it holds as long as this is the same. The settings are those of the process.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +30,8 @@ pub(super) struct Question {
     pub query: Query,
     /// What stands for the history: 128 bits of a hash with a key of this process.
     history: [u64; 2],
-    /// Whether all is known of what its texts mean; if not, the next answer may be a better one.
-    is_whole: bool,
+    /// Whether all is known of what its texts mean, and of the history; if not, the next answer may be a better one.
+    pub is_whole: bool,
 }
 
 struct Kept {
@@ -53,8 +54,8 @@ impl Answers {
         Self { kept: (bytes > 0).then(cache), hashers: [RandomState::new(), RandomState::new()] }
     }
 
-    /// What `query` comes to for somebody with this history, with lists of `limit`.
-    pub(super) fn question(&self, query: &Query, limit: usize, history: &[Behaviour], is_whole: bool) -> Question {
+    /// What `query` comes to for somebody of whom this is stored, with lists of `limit`.
+    pub(super) fn question(&self, query: &Query, limit: usize, stored: &StoredHistory, is_whole: bool) -> Question {
         let nobodys = Query {
             limit,
             user_id: None,
@@ -64,8 +65,9 @@ impl Answers {
             min_watermark: None,
             ..query.clone()
         };
-        let history = if self.kept.is_some() && !history.is_empty() {
-            self.hashers.each_ref().map(|hasher| digest(hasher, history))
+        let is_known = !stored.is_empty() || !query.session.is_empty();
+        let history = if self.kept.is_some() && is_known {
+            self.hashers.each_ref().map(|hasher| digest(hasher, stored, &query.session))
         } else {
             [0; 2]
         };
@@ -93,11 +95,14 @@ impl Answers {
     }
 }
 
-fn digest(hasher: &RandomState, history: &[Behaviour]) -> u64 {
+fn digest(hasher: &RandomState, stored: &StoredHistory, session: &[Interaction]) -> u64 {
     let mut hash = hasher.build_hasher();
-    for entry in history {
-        let numbers = (entry.count, entry.total.to_bits(), entry.last_value.map(f64::to_bits));
-        (&entry.item_id, entry.kind, numbers, entry.last_at).hash(&mut hash);
+    stored.each_part(|part| {
+        hash.write_usize(part.len());
+        hash.write(part);
+    });
+    for Interaction { item_id, kind, value, at } in session {
+        (item_id, kind, value.map(f64::to_bits), at).hash(&mut hash);
     }
     hash.finish()
 }
@@ -153,15 +158,8 @@ mod tests {
         }
     }
 
-    fn did(item: &str, kind: InteractionKind, value: f64, second: i64) -> Behaviour {
-        Behaviour {
-            item_id: ItemId::new(item).unwrap(),
-            kind,
-            count: 1,
-            total: value,
-            last_value: Some(value),
-            last_at: Timestamp::from_second(second).unwrap(),
-        }
+    fn stored(text: &str) -> StoredHistory {
+        StoredHistory::Text(text.to_owned())
     }
 
     /// Asks in a state, and ranks where nothing is kept: gives how many had to be ranked until then.
@@ -175,9 +173,9 @@ mod tests {
             Self { answers: Answers::new(1 << 20), ranked: Cell::new(0) }
         }
 
-        fn ask(&self, query: &Query, history: &[Behaviour], changes: u64, version: &str) -> String {
+        fn ask(&self, query: &Query, stored: &StoredHistory, changes: u64, version: &str) -> String {
             let state = State { changes, version: Some(version.to_owned()) };
-            let question = self.answers.question(query, query.limit, history, true);
+            let question = self.answers.question(query, query.limit, stored, true);
             let answer = self.answers.get(&question, &state).unwrap_or_else(|| {
                 self.ranked.set(self.ranked.get() + 1);
                 let name = self.ranked.get().to_string();
@@ -193,7 +191,7 @@ mod tests {
     #[test]
     fn an_answer_is_given_again_only_to_the_same_question_in_the_same_state() {
         let asking = Asking::new();
-        let name = |query: &Query, changes, version| asking.ask(query, &[], changes, version);
+        let name = |query: &Query, changes, version| asking.ask(query, &StoredHistory::Empty, changes, version);
         let rock = query("rock");
         assert_eq!([name(&rock, 1, "a"), name(&rock, 1, "a")], ["1", "1"]);
         assert_eq!(name(&rock, 2, "a"), "2", "an item has changed");
@@ -216,21 +214,43 @@ mod tests {
         use InteractionKind::{Like, Rating};
         let asking = Asking::new();
         let of = |user: &str| Query { user_id: Some(UserId::new(user).unwrap()), ..query("rock") };
-        let name = |query: &Query, history: &[Behaviour]| asking.ask(query, history, 1, "a");
-        let history = [did("a", Rating, 4.0, 7), did("b", Like, 1.0, 8)];
-        assert_eq!([name(&of("ann"), &history), name(&of("ann"), &history)], ["1", "1"]);
-        assert_eq!(name(&of("bob"), &history), "1", "it does not matter who did it");
-        assert_eq!(name(&of("ann"), &[]), "2", "the history did not come, or was erased");
-        assert_eq!(name(&query("rock"), &[]), "2", "as for somebody unknown");
+        let name = |query: &Query, stored: &StoredHistory| asking.ask(query, stored, 1, "a");
+        let ann = stored("ann's");
+        assert_eq!([name(&of("ann"), &ann), name(&of("ann"), &ann)], ["1", "1"]);
+        assert_eq!(name(&of("bob"), &ann), "1", "it does not matter who did it");
+        assert_eq!(name(&of("ann"), &StoredHistory::Empty), "2", "the history did not come, or was erased");
+        assert_eq!(name(&query("rock"), &StoredHistory::Empty), "2", "as for somebody unknown");
+        let lists =
+            |value, at| StoredHistory::Lists(("a".to_owned(), "like".to_owned(), vec![value], vec![at], vec![1]));
         let otherwise = [
-            vec![did("a", Rating, 4.0, 7)],
-            vec![did("a", Rating, 4.5, 7), did("b", Like, 1.0, 8)],
-            vec![did("a", Rating, 4.0, 7), did("b", Like, 1.0, 9)],
-            vec![did("a", Like, 4.0, 7), did("b", Like, 1.0, 8)],
-            vec![did("c", Rating, 4.0, 7), did("b", Like, 1.0, 8)],
+            stored("ann's, and more"),
+            lists(None, 7),
+            lists(Some(0.0), 7),
+            lists(None, 8),
+            StoredHistory::Sealed(vec![1], "ann's".to_owned()),
+            StoredHistory::Sealed(vec![2], "ann's".to_owned()),
         ];
-        let others: Vec<String> = otherwise.iter().map(|history| name(&of("ann"), history)).collect();
-        assert_eq!(others, ["3", "4", "5", "6", "7"]);
+        let others: Vec<String> = otherwise.iter().map(|stored| name(&of("ann"), stored)).collect();
+        assert_eq!(others, ["3", "4", "5", "6", "7", "8"]);
+
+        // What was done in this session as well.
+        let now = |item: &str, kind, value, second| Interaction {
+            item_id: ItemId::new(item).unwrap(),
+            kind,
+            value,
+            at: Timestamp::from_second(second).unwrap(),
+        };
+        let sessions = [
+            now("b", Like, None, 7),
+            now("c", Like, None, 7),
+            now("b", Rating, None, 7),
+            now("b", Like, Some(1.0), 7),
+            now("b", Like, None, 8),
+        ];
+        let in_session = |session: &Interaction| Query { session: vec![session.clone()], ..of("ann") };
+        let others: Vec<String> = sessions.iter().map(|session| name(&in_session(session), &ann)).collect();
+        assert_eq!(others, ["9", "10", "11", "12", "13"]);
+        assert_eq!(name(&in_session(&sessions[0]), &ann), "9");
     }
 
     #[test]
@@ -239,12 +259,13 @@ mod tests {
         listed[0].exclude = vec![ItemId::new("a").unwrap()];
         listed[1].filters.common.items = Some([ItemId::new("a").unwrap()].into());
         let answers = Answers::new(1 << 20);
-        let is_kept = |query: &Query, is_whole| may_be_kept(&answers.question(query, 10, &[], is_whole));
+        let is_kept =
+            |query: &Query, is_whole| may_be_kept(&answers.question(query, 10, &StoredHistory::Empty, is_whole));
         assert!(listed.iter().all(|query| !is_kept(query, true)));
         assert!(is_kept(&query("rock"), true));
         assert!(!is_kept(&query("rock"), false), "what a text means is still to come");
         let person = Query { user_id: Some(UserId::new("canary").unwrap()), ..query("rock") };
-        let question = answers.question(&person, 10, &[did("secret", InteractionKind::Like, 1.0, 7)], true);
+        let question = answers.question(&person, 10, &stored("secret"), true);
         let kept = format!("{question:?}");
         assert!(!kept.contains("canary") && !kept.contains("secret"), "{kept}");
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, UserId};
+use crate::domain::{Behaviour, Degradation, Domain, ItemId, Query, RankedItem, Recommendation, Rerank, UserId};
 use crate::engine::pipeline;
+use crate::store::StoredHistory;
 
 use super::answers::{Question, State};
 use super::rankings::Place;
@@ -25,18 +26,32 @@ impl Service {
                 place = Some(self.rankings.enter()?);
                 self.stored_history(user, query, &mut degraded).await
             }
-            None => Vec::new(),
+            None => StoredHistory::Empty,
         };
-        let history = Behaviour::merged(stored, &query.session);
         let is_whole = self.ask_meanings(query, started, &mut degraded).await;
-        let plan = self.plan_rerank(&self.catalogue.read(), query, &history, &mut degraded);
+        // Read for whoever is to be told of it; to what is stored in the same bytes, the answer is known without.
+        let mut history = None;
+        let plan = match query.rerank {
+            Rerank::None => None,
+            Rerank::By(_) => {
+                let (read, _) = history.insert(self.history(query, &stored));
+                self.plan_rerank(&self.catalogue.read(), query, read, &mut degraded)
+            }
+        };
         let limit = plan.as_ref().map_or(query.limit, |_| query.limit.max(self.providers.short_list));
-        let asked = self.answers.question(query, limit, &history, is_whole);
+        let mut asked = self.answers.question(query, limit, &stored, is_whole);
         let kept = self.answers.get(&asked, &State::of(&self.catalogue.read(), self.models.current().as_deref()));
-        let mut answer = match (kept, place) {
-            (Some(kept), _) => kept,
-            (None, Some(place)) => self.rank(place, asked, history).await?,
-            (None, None) => self.rank(self.rankings.enter()?, asked, history).await?,
+        let mut answer = match kept {
+            Some(kept) => kept,
+            None => {
+                let (history, is_read) = history.unwrap_or_else(|| self.history(query, &stored));
+                asked.is_whole &= is_read;
+                if !is_read {
+                    degraded.push(Degradation::HistoryUnavailable);
+                }
+                let place = place.map_or_else(|| self.rankings.enter(), Ok)?;
+                self.rank(place, asked, history).await?
+            }
         };
         if let Some(plan) = plan {
             self.rerank(&plan, query, started, &mut answer).await;
@@ -70,11 +85,11 @@ impl Service {
 
     /// What the store holds of this person, within the time that the configuration and the caller grant. While the store keeps failing it is
     /// asked about once a second only, and everybody else is answered at once.
-    async fn stored_history(&self, user: &UserId, query: &Query, degraded: &mut Vec<Degradation>) -> Vec<Behaviour> {
+    async fn stored_history(&self, user: &UserId, query: &Query, degraded: &mut Vec<Degradation>) -> StoredHistory {
         let configured = self.config.database.history_timeout();
         if !self.histories.allows(Instant::now()) {
             degraded.push(Degradation::HistoryUnavailable);
-            return Vec::new();
+            return StoredHistory::Empty;
         }
         let patience = query.deadline.map_or(configured, |deadline| deadline.min(configured));
         let until = Instant::now() + patience;
@@ -84,7 +99,7 @@ impl Service {
             {
                 degraded.push(Degradation::WatermarkNotReached);
             }
-            self.store.history(user).await
+            self.store.read_history(user).await
         };
         let outcome = tokio::time::timeout(patience, loading).await;
         match outcome {
@@ -104,7 +119,18 @@ impl Service {
             }
         }
         degraded.push(Degradation::HistoryUnavailable);
-        Vec::new()
+        StoredHistory::Empty
+    }
+
+    /// What is known of this person, session included, and whether what is stored could be read.
+    fn history(&self, query: &Query, stored: &StoredHistory) -> (Vec<Behaviour>, bool) {
+        let opened = query.user_id.as_ref().map_or(Ok(Vec::new()), |user| self.store.open_history(user, stored));
+        let is_read = opened.is_ok();
+        let behaviour = opened.unwrap_or_else(|error| {
+            tracing::error!(%error, "answering without the stored history");
+            Vec::new()
+        });
+        (Behaviour::merged(behaviour, &query.session), is_read)
     }
 
     /// Waits until the store has all behaviour up to `wanted`, at most for half of the time that is left before `until`.

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use sqlx::Row as _;
 
+use super::history::{self, summed};
 use super::people::{People as _, opened, pseudonyms};
 use super::sealing::{Person, Pseudonym, Sealer, sealed_kind};
 use super::shared::{Lock, id, micros, timestamp, unreadable};
-use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, UserHistory};
+use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, StoredHistory, UserHistory};
 use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 
 /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
@@ -17,15 +18,6 @@ use crate::domain::{Behaviour, Event, InteractionKind, UserId};
 pub(super) const WATERMARK: &str = "SELECT coalesce(max(place), 0) FROM (
     SELECT (SELECT sequence FROM events WHERE tenant = $1 AND sequence > 0 ORDER BY sequence DESC LIMIT 1) AS place
     UNION ALL SELECT sequence FROM erased WHERE tenant = $1) AS places";
-
-/// What history needs of one stored event.
-pub(super) struct Row {
-    pub item_id: String,
-    pub kind: InteractionKind,
-    pub value: Option<f64>,
-    pub at: i64,
-    pub sequence: i64,
-}
 
 /// An event as it is written.
 pub(super) struct NewRow<'a> {
@@ -70,37 +62,6 @@ impl<'a> NewRow<'a> {
 
 pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
     text.parse().map_err(|_| unreadable("type of interaction"))
-}
-
-/// Sums up the events of one person, in any order, by item and kind. It is done here and not by the databases, because
-/// they add floating-point numbers in different ways, and both must give the same answer to the last bit.
-pub(super) fn summed(mut rows: Vec<Row>) -> Result<Vec<Behaviour>> {
-    rows.sort_unstable_by(|a, b| a.item_id.cmp(&b.item_id).then(a.kind.cmp(&b.kind)).then(a.sequence.cmp(&b.sequence)));
-    let mut summed: Vec<Behaviour> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let amount = row.value.unwrap_or(1.0);
-        let last_at = timestamp(row.at)?;
-        match summed.last_mut().filter(|last| last.kind == row.kind && last.item_id.as_str() == row.item_id) {
-            Some(entry) => {
-                entry.count = entry.count.saturating_add(1);
-                entry.total += amount;
-                // Of two events at the same time, the later one in the log is the newest.
-                if last_at >= entry.last_at {
-                    entry.last_at = last_at;
-                    entry.last_value = row.value;
-                }
-            }
-            None => summed.push(Behaviour {
-                item_id: id(row.item_id)?,
-                kind: row.kind,
-                count: 1,
-                total: amount,
-                last_value: row.value,
-                last_at,
-            }),
-        }
-    }
-    Ok(summed)
 }
 
 /// Reads a row of the log; `person`: whose key it is sealed under.
@@ -170,12 +131,16 @@ impl BehaviourStore {
         appended(self, events.len(), inserted).await
     }
 
-    async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
+    async fn read_history(&self, user: &UserId) -> Result<StoredHistory> {
         let _turn = self.turn().await;
-        summed(match self.sealer().await? {
-            None => self.interactions(user).await?,
-            Some(sealer) => self.sealed_interactions(sealer, user).await?,
-        })
+        match self.sealer().await? {
+            None => self.interactions(user).await,
+            Some(sealer) => self.sealed_interactions(sealer, user).await,
+        }
+    }
+
+    fn open_history(&self, user: &UserId, stored: &StoredHistory) -> Result<Vec<Behaviour>> {
+        history::opened(self.vault.open(), user, stored)
     }
 
     async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>> {

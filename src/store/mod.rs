@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use audit::{Act, AuditStore, NewAct, Subject};
+pub use history::StoredHistory;
 pub use keys::{DayUse, KeyRecord, KeyStore, PreviousSecret};
 pub use sealing::MasterKey;
 pub use training::{TrainingLock, TrainingStore};
@@ -25,6 +26,7 @@ mod behaviour;
 mod catalogue;
 mod error;
 mod evaluations;
+mod history;
 mod jobs;
 mod keys;
 mod models;
@@ -161,8 +163,17 @@ pub trait BehaviourStore: Send + Sync {
     /// Bulk load of the same events by the fastest way the database has (COPY into a staging table and a merge on
     /// Postgres, multi-row inserts on SQLite). Same meaning as `append_events`.
     async fn load_events(&self, events: &[Event]) -> Result<Appended>;
-    /// One entry for each item and kind, ordered by item id and kind; impressions are left out.
-    async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>>;
+    /// What one person did, as the database holds it; impressions are left out.
+    async fn read_history(&self, user: &UserId) -> Result<StoredHistory>;
+    /// What that says: one entry for each item and kind, ordered by item id and kind. The history must be one that this store has read.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when it cannot be understood, or was sealed under another key.
+    fn open_history(&self, user: &UserId, stored: &StoredHistory) -> Result<Vec<Behaviour>>;
+    /// Both at once.
+    async fn history(&self, user: &UserId) -> Result<Vec<Behaviour>> {
+        self.open_history(user, &self.read_history(user).await?)
+    }
     /// The place of the newest event in the log; 0 when there is none.
     async fn watermark(&self) -> Result<i64>;
     /// Newest first (by time, then place in the log). `before`: the last event of the page before.

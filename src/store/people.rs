@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::behaviour::{NewRow, Row, WATERMARK};
+use super::behaviour::{NewRow, WATERMARK};
+use super::history::{Row, StoredHistory};
 use super::sealing::{MasterKey, Person, Pseudonym, Sealer};
 use super::shared::unreadable;
 use super::{Result, Store as _, StoreError};
@@ -27,6 +28,11 @@ impl Vault {
         Self { master, sealer: OnceCell::new() }
     }
 
+    /// What seals behaviour, if that is known already and it is sealed.
+    pub(super) fn open(&self) -> Option<&Sealer> {
+        self.sealer.get()?.as_ref()
+    }
+
     /// That of another tenant, under the same master key.
     pub(super) fn of_another(&self) -> Self {
         Self::new(self.master.clone())
@@ -41,7 +47,7 @@ pub(super) trait People {
     /// Inserts events, each sealed under the key of its person: how many were new, and the place of the last.
     async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], bulk: bool) -> Result<(u64, Option<i64>)>;
     /// What one person did, impressions left out.
-    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<Vec<Row>>;
+    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<StoredHistory>;
     /// The same for the `limit` people whose pseudonyms come after this one, in the order of their pseudonyms.
     async fn sealed_interactions_by_user(
         &self,
@@ -70,7 +76,7 @@ pub(super) fn opened(sealer: &Sealer, stored: Vec<(String, Vec<u8>)>) -> Result<
 }
 
 /// Opens the events of one person, which the database gives as one text: a row for each event costs more than opening it.
-fn unsealed(sealer: &Sealer, pseudonym: String, sealed: &[u8], texts: &str) -> Result<(UserId, Vec<Row>)> {
+pub(super) fn unsealed(sealer: &Sealer, pseudonym: String, sealed: &[u8], texts: &str) -> Result<(UserId, Vec<Row>)> {
     let person = sealer.person(&Pseudonym(pseudonym), sealed)?;
     let read = |text: &str| {
         let (text, sequence) = text.split_once(':').ok_or_else(|| unreadable("event"))?;
@@ -141,7 +147,7 @@ impl People {
         Ok(inserted)
     }
 
-    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<Vec<Row>> {
+    async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<StoredHistory> {
         let Pseudonym(pseudonym) = sealer.pseudonym(user);
         let found: Option<(Vec<u8>, String)> = sqlx::query_as(
             "SELECT (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2), string_agg(item_id || ':' || sequence, ' ')
@@ -151,8 +157,7 @@ impl People {
         .bind(&pseudonym)
         .fetch_optional(&self.pool)
         .await?;
-        let Some((sealed, texts)) = found else { return Ok(Vec::new()) };
-        Ok(unsealed(sealer, pseudonym, &sealed, &texts)?.1)
+        Ok(found.map_or(StoredHistory::Empty, |(sealed, texts)| StoredHistory::Sealed(sealed, texts)))
     }
 
     async fn sealed_interactions_by_user(

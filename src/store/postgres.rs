@@ -10,7 +10,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Row as _, Transaction};
 
-use super::behaviour::{NewRow, Row, kind_of};
+use super::behaviour::{NewRow, kind_of};
+use super::history::{Lists, Row, StoredHistory};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
 use super::shared::{Lock, TENANTS, failpoint, tenants};
@@ -44,11 +45,7 @@ pub struct PostgresStore {
     pub(super) vault: Vault,
 }
 
-/// Lists of equal length, one entry an event, in one row: a row for each event costs two to three times as much. Item ids and
-/// kinds are one text each, parted by tabs (they hold no control characters): arrays of text cost half as much again.
-type Lists = (String, String, Vec<Option<f64>>, Vec<i64>, Vec<i64>);
-
-/// The same, of one among several people.
+/// The lists of one among several people.
 struct ByUser {
     user_id: String,
     lists: Lists,
@@ -265,7 +262,7 @@ impl PostgresStore {
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<StoredHistory> {
         let lists: Option<Lists> = sqlx::query_as(
             "SELECT string_agg(item_id, E'\\t'), string_agg(kind, E'\\t'), array_agg(value), array_agg(at), array_agg(sequence)
              FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression' HAVING count(*) > 0",
@@ -274,7 +271,7 @@ impl PostgresStore {
         .bind(user.as_str())
         .fetch_optional(&self.pool)
         .await?;
-        lists.as_ref().map_or(Ok(Vec::new()), rows)
+        Ok(lists.map_or(StoredHistory::Empty, StoredHistory::Lists))
     }
 
     /// The same for the `limit` people who come after `after`, ordered by user id.
@@ -309,7 +306,8 @@ impl PostgresStore {
     pub(super) async fn overwrite_erased(&self) {}
 }
 
-fn rows((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
+/// Reads a history.
+pub(super) fn rows((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
     let (items, kinds) = (items.split('\t'), kinds.split('\t'));
     let numbers = values.iter().zip(ats).zip(sequences);
     items

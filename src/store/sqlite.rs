@@ -9,18 +9,18 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt as _;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::behaviour::{NewRow, Row, kind_of};
+use super::behaviour::{NewRow, kind_of};
 use super::error::is_busy;
+use super::history::{Row, StoredHistory};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, failpoint, tenants};
+use super::shared::{Lock, TENANTS, failpoint, tenants, unreadable};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -34,6 +34,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(600);
 const PAGES_PER_MIB: u32 = 256;
 /// Events in one statement: nine values each, under SQLite's limit of 32,766.
 const CHUNK: usize = 500;
+
+/// A history as one text: a row for each event costs both sides more than writing and reading that. Numbers in SQLite's JSON have 15 digits, which are not always the same
+/// number again. So a value comes in whole parts of [`VALUE_PARTS`] if it has such, as ratings and counts do, and else as SQL quotes it, exactly, which takes it five times as long.
+macro_rules! history {
+    () => {
+        "json_group_array(json_array(item_id, kind,
+            iif(CAST(value * 1024 AS INTEGER) = value * 1024, CAST(value * 1024 AS INTEGER), NULL),
+            iif(CAST(value * 1024 AS INTEGER) = value * 1024, NULL, quote(value)), at, sequence))"
+    };
+}
+/// A power of two: to multiply with it and divide by it again changes nothing.
+const VALUE_PARTS: f64 = 1024.0;
 
 /// Histories that are read at once, for each processor. SQLite works on the processors of the service: more at once only take them from each other, which on one processor
 /// costs about a quarter of all answers (`benches/overload/run`).
@@ -62,9 +74,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous())
             .foreign_keys(true)
-            .busy_timeout(WRITE_TIMEOUT)
-            // SQLite works in a thread of its own: a whole history is handed over without either waiting for the other.
-            .row_buffer_size(1_000);
+            .busy_timeout(WRITE_TIMEOUT);
         if options.url.contains(":memory:") || options.url.contains("mode=memory") {
             return Err(StoreError::Failed("SQLite needs a file; a database in memory is not kept".to_owned()));
         }
@@ -242,39 +252,32 @@ impl SqliteStore {
     }
 
     /// What one person did, impressions left out.
-    pub(super) async fn interactions(&self, user: &UserId) -> Result<Vec<Row>> {
-        let rows: Vec<(String, String, Option<f64>, i64, i64)> = sqlx::query_as(
-            "SELECT item_id, kind, value, at, sequence FROM events
-             WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'",
-        )
+    pub(super) async fn interactions(&self, user: &UserId) -> Result<StoredHistory> {
+        let text: String = sqlx::query_scalar(concat!(
+            "SELECT ",
+            history!(),
+            " FROM events WHERE tenant = $1 AND user_id = $2 AND kind <> 'impression'"
+        ))
         .bind(self.tenant.as_str())
         .bind(user.as_str())
-        .fetch_all(&self.pool)
+        .fetch_one(&self.pool)
         .await?;
-        rows.into_iter().map(row).collect()
+        Ok(if text == "[]" { StoredHistory::Empty } else { StoredHistory::Text(text) })
     }
 
-    /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order and stops
-    /// at the first person too many.
+    /// The same for the `limit` people who come after `after`, ordered by user id. Reads the index in its order, and stops after the last of them.
     pub(super) async fn interactions_by_user(&self, after: &str, limit: u32) -> Result<Vec<(String, Vec<Row>)>> {
-        let mut people: Vec<(String, Vec<Row>)> = Vec::new();
-        let mut rows = sqlx::query_as::<_, (String, String, String, Option<f64>, i64, i64)>(
-            "SELECT user_id, item_id, kind, value, at, sequence FROM events
-             WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' ORDER BY user_id",
-        )
+        let people: Vec<(String, String)> = sqlx::query_as(concat!(
+            "SELECT user_id, ",
+            history!(),
+            " FROM events WHERE tenant = $1 AND user_id > $2 AND kind <> 'impression' GROUP BY user_id ORDER BY user_id LIMIT $3"
+        ))
         .bind(self.tenant.as_str())
         .bind(after)
-        .fetch(&self.pool);
-        while let Some((user, item_id, kind, value, at, sequence)) = rows.try_next().await? {
-            let row = row((item_id, kind, value, at, sequence))?;
-            let enough = people.len() == limit as usize;
-            match people.last_mut() {
-                Some((last, rows)) if *last == user => rows.push(row),
-                _ if enough => break,
-                _ => people.push((user, vec![row])),
-            }
-        }
-        Ok(people)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        people.into_iter().map(|(user, text)| Ok((user, rows(&text)?))).collect()
     }
 
     /// A connection on which people are read in the order of the index: they always are.
@@ -291,8 +294,19 @@ impl SqliteStore {
     }
 }
 
-fn row((item_id, kind, value, at, sequence): (String, String, Option<f64>, i64, i64)) -> Result<Row> {
-    Ok(Row { item_id, kind: kind_of(&kind)?, value, at, sequence })
+/// Reads a history, as [`history`] gives it.
+pub(super) fn rows(text: &str) -> Result<Vec<Row>> {
+    type Written<'a> = (String, &'a str, Option<f64>, Option<&'a str>, i64, i64);
+    let events: Vec<Written<'_>> = serde_json::from_str(text).map_err(|_| unreadable("history"))?;
+    let row = |(item_id, kind, parts, quoted, at, sequence): Written<'_>| {
+        let value = match (parts, quoted) {
+            (Some(parts), _) => Some(parts / VALUE_PARTS),
+            (None, Some("NULL") | None) => None,
+            (None, Some(number)) => Some(number.parse().map_err(|_| unreadable("value"))?),
+        };
+        Ok(Row { item_id, kind: kind_of(kind)?, value, at, sequence })
+    };
+    events.into_iter().map(row).collect()
 }
 
 /// The URL without the limit on the size of the file that may stand behind it, in MiB, and that limit. SQLite refuses to grow beyond it as it would on a disk that is

@@ -36,7 +36,7 @@ use event_row::Namer;
 use row::{Ids, Row};
 
 /// Rows that the store takes at once.
-const EVENTS_PER_BATCH: usize = 20_000;
+const EVENTS_PER_BATCH: usize = 50_000;
 const ITEMS_PER_BATCH: usize = 2_000;
 
 /// What a file holds.
