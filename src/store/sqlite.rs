@@ -32,7 +32,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// Pages of SQLite's usual size, 4 KiB.
 const PAGES_PER_MIB: u32 = 256;
-/// Events in one statement: nine values each, under SQLite's limit of 32,766.
+/// Events in one statement: nine values each at most, under SQLite's limit of 32,766.
 const CHUNK: usize = 500;
 
 /// A history as one text: a row for each event costs both sides more than writing and reading that. Numbers in SQLite's JSON have 15 digits, which are not always the same
@@ -201,21 +201,31 @@ impl SqliteStore {
         tx: &mut Transaction<'static, Sqlite>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
+        // Columns that no row of the chunk fills are left out: binding is a good part of a load, and few loads tell of recommendations.
+        let has_tenant = !self.tenant.is_default();
         let statement = |chunk: &[NewRow<'_>]| {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position) ",
-            );
+            let has_value = chunk.iter().any(|row| row.value.is_some());
+            let is_recommended = chunk.iter().any(|row| row.recommendation_id.is_some() || row.position.is_some());
+            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO events (user_id, item_id, kind, at, event_id");
+            query.push(if has_tenant { ", tenant" } else { "" });
+            query.push(if has_value { ", value" } else { "" });
+            query.push(if is_recommended { ", recommendation_id, position) " } else { ") " });
             query.push_values(chunk, |mut values, row| {
                 values
-                    .push_bind(self.tenant.as_str())
                     .push_bind(&*row.user_id)
                     .push_bind(&*row.item_id)
                     .push_bind(row.kind)
-                    .push_bind(row.value)
                     .push_bind(row.at)
-                    .push_bind(row.event_id.as_deref())
-                    .push_bind(row.recommendation_id)
-                    .push_bind(row.position);
+                    .push_bind(row.event_id.as_deref());
+                if has_tenant {
+                    values.push_bind(self.tenant.as_str());
+                }
+                if has_value {
+                    values.push_bind(row.value);
+                }
+                if is_recommended {
+                    values.push_bind(row.recommendation_id).push_bind(row.position);
+                }
             });
             query.push(" ON CONFLICT DO NOTHING");
             (query, chunk.len() == CHUNK)
