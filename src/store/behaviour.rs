@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use sqlx::Row as _;
 
-use super::history::{self, summed};
+use super::history::{kind_of, opened as opened_history, summed};
 use super::people::{People as _, opened, pseudonyms};
 use super::sealing::{Person, Pseudonym, Sealer, sealed_kind};
 use super::shared::{Lock, id, micros, timestamp, unreadable};
 use super::{Appended, BehaviourStore, Erasure, Result, StoredEvent, StoredHistory, UserHistory};
-use crate::domain::{Behaviour, Event, InteractionKind, UserId};
+use crate::domain::{Behaviour, Event, UserId};
 
 /// The place of the newest event in the log, also when it was erased since: an acknowledged watermark stays reached.
 /// Places are given out before commit, so on Postgres a smaller one may still become visible; but an event that was
@@ -58,10 +58,6 @@ impl<'a> NewRow<'a> {
             position: None,
         })
     }
-}
-
-pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
-    text.parse().map_err(|_| unreadable("type of interaction"))
 }
 
 /// Reads a row of the log; `person`: whose key it is sealed under.
@@ -140,7 +136,7 @@ impl BehaviourStore {
     }
 
     fn open_history(&self, user: &UserId, stored: &StoredHistory) -> Result<Vec<Behaviour>> {
-        history::opened(self.vault.open(), user, stored)
+        opened_history(self.vault.open(), user, stored)
     }
 
     async fn histories(&self, after: Option<&UserId>, limit: u32) -> Result<Vec<UserHistory>> {

@@ -1,9 +1,8 @@
 //! One person's behaviour: from what the database gives to what the engine takes.
 
-use super::people::unsealed;
-use super::sealing::Sealer;
+use super::Result;
+use super::sealing::{Pseudonym, Sealer};
 use super::shared::{id, timestamp, unreadable};
-use super::{Result, postgres, sqlite};
 use crate::domain::{Behaviour, InteractionKind, UserId};
 
 /// One person's behaviour as the database gives it. The same bytes say the same: what has been answered to them is found again without reading them or, where they are
@@ -57,8 +56,8 @@ impl StoredHistory {
 pub(super) fn opened(sealer: Option<&Sealer>, user: &UserId, stored: &StoredHistory) -> Result<Vec<Behaviour>> {
     summed(match stored {
         StoredHistory::Empty => Vec::new(),
-        StoredHistory::Text(text) => sqlite::rows(text)?,
-        StoredHistory::Lists(lists) => postgres::rows(lists)?,
+        StoredHistory::Text(text) => of_text(text)?,
+        StoredHistory::Lists(lists) => of_lists(lists)?,
         StoredHistory::Sealed(key, events) => {
             let sealer = sealer.ok_or_else(|| unreadable("history without its key"))?;
             unsealed(sealer, sealer.pseudonym(user).0, key, events)?.1
@@ -73,6 +72,53 @@ pub(super) struct Row {
     pub value: Option<f64>,
     pub at: i64,
     pub sequence: i64,
+}
+
+/// What SQLite's text has values in, where they are whole then. A power of two: to multiply with it and divide by it again changes nothing.
+pub(super) const VALUE_PARTS: f64 = 1024.0;
+
+/// Reads SQLite's text.
+pub(super) fn of_text(text: &str) -> Result<Vec<Row>> {
+    type Written<'a> = (String, &'a str, Option<f64>, Option<&'a str>, i64, i64);
+    let events: Vec<Written<'_>> = serde_json::from_str(text).map_err(|_| unreadable("history"))?;
+    let row = |(item_id, kind, parts, quoted, at, sequence): Written<'_>| {
+        let value = match (parts, quoted) {
+            (Some(parts), _) => Some(parts / VALUE_PARTS),
+            (None, Some("NULL") | None) => None,
+            (None, Some(number)) => Some(number.parse().map_err(|_| unreadable("value"))?),
+        };
+        Ok(Row { item_id, kind: kind_of(kind)?, value, at, sequence })
+    };
+    events.into_iter().map(row).collect()
+}
+
+/// Reads Postgres' lists.
+pub(super) fn of_lists((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
+    let (items, kinds) = (items.split('\t'), kinds.split('\t'));
+    let numbers = values.iter().zip(ats).zip(sequences);
+    items
+        .zip(kinds)
+        .zip(numbers)
+        .map(|((item_id, kind), ((&value, &at), &sequence))| {
+            Ok(Row { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence })
+        })
+        .collect()
+}
+
+/// Opens the events of one person, which the database gives as one text: a row for each event costs more than opening it.
+pub(super) fn unsealed(sealer: &Sealer, pseudonym: String, sealed: &[u8], texts: &str) -> Result<(UserId, Vec<Row>)> {
+    let person = sealer.person(&Pseudonym(pseudonym), sealed)?;
+    let read = |text: &str| {
+        let (text, sequence) = text.split_once(':').ok_or_else(|| unreadable("event"))?;
+        let (item_id, kind, value, at) = person.open_behaviour(text)?;
+        Ok(Row { item_id, kind, value, at, sequence: sequence.parse().map_err(|_| unreadable("event"))? })
+    };
+    let rows = texts.split(' ').map(read).collect::<Result<_>>()?;
+    Ok((person.user_id, rows))
+}
+
+pub(super) fn kind_of(text: &str) -> Result<InteractionKind> {
+    text.parse().map_err(|_| unreadable("type of interaction"))
 }
 
 /// Sums up the events of one person, in any order, by item and kind. It is done here and not by the databases, because

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use super::behaviour::{NewRow, WATERMARK};
-use super::history::{Row, StoredHistory};
+use super::history::{Row, StoredHistory, unsealed};
 use super::sealing::{MasterKey, Person, Pseudonym, Sealer};
 use super::shared::unreadable;
 use super::{Result, Store as _, StoreError};
@@ -73,18 +73,6 @@ pub(super) fn opened(sealer: &Sealer, stored: Vec<(String, Vec<u8>)>) -> Result<
         Ok((person.user_id.clone(), person))
     };
     stored.into_iter().map(open).collect()
-}
-
-/// Opens the events of one person, which the database gives as one text: a row for each event costs more than opening it.
-pub(super) fn unsealed(sealer: &Sealer, pseudonym: String, sealed: &[u8], texts: &str) -> Result<(UserId, Vec<Row>)> {
-    let person = sealer.person(&Pseudonym(pseudonym), sealed)?;
-    let read = |text: &str| {
-        let (text, sequence) = text.split_once(':').ok_or_else(|| unreadable("event"))?;
-        let (item_id, kind, value, at) = person.open_behaviour(text)?;
-        Ok(Row { item_id, kind, value, at, sequence: sequence.parse().map_err(|_| unreadable("event"))? })
-    };
-    let rows = texts.split(' ').map(read).collect::<Result<_>>()?;
-    Ok((person.user_id, rows))
 }
 
 /// Seals an event under the key of its person, who is among these.

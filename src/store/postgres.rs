@@ -10,8 +10,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _, FromRow, PgConnection, Postgres, Row as _, Transaction};
 
-use super::behaviour::{NewRow, kind_of};
-use super::history::{Lists, Row, StoredHistory};
+use super::behaviour::NewRow;
+use super::history::{Lists, Row, StoredHistory, of_lists};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
 use super::shared::{Lock, TENANTS, failpoint, tenants};
@@ -289,7 +289,7 @@ impl PostgresStore {
         .fetch_all(&mut *tx)
         .await?;
         tx.rollback().await?;
-        people.into_iter().map(|person| Ok((person.user_id, rows(&person.lists)?))).collect()
+        people.into_iter().map(|person| Ok((person.user_id, of_lists(&person.lists)?))).collect()
     }
 
     /// A connection on which people are read in the order of the index, which is the one that is asked for. Before the first ANALYZE, Postgres
@@ -304,19 +304,6 @@ impl PostgresStore {
     /// behaviour is of no use to anybody there.
     #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn overwrite_erased(&self) {}
-}
-
-/// Reads a history.
-pub(super) fn rows((items, kinds, values, ats, sequences): &Lists) -> Result<Vec<Row>> {
-    let (items, kinds) = (items.split('\t'), kinds.split('\t'));
-    let numbers = values.iter().zip(ats).zip(sequences);
-    items
-        .zip(kinds)
-        .zip(numbers)
-        .map(|((item_id, kind), ((&value, &at), &sequence))| {
-            Ok(Row { item_id: item_id.to_owned(), kind: kind_of(kind)?, value, at, sequence })
-        })
-        .collect()
 }
 
 /// One line in the text format of COPY: tabs between the columns, `\N` for NULL, `\` before what has a meaning.

@@ -15,12 +15,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::behaviour::{NewRow, kind_of};
+use super::behaviour::NewRow;
 use super::error::is_busy;
-use super::history::{Row, StoredHistory};
+use super::history::{Row, StoredHistory, of_text};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, failpoint, tenants, unreadable};
+use super::shared::{Lock, TENANTS, failpoint, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -36,7 +36,7 @@ const PAGES_PER_MIB: u32 = 256;
 const CHUNK: usize = 500;
 
 /// A history as one text: a row for each event costs both sides more than writing and reading that. Numbers in SQLite's JSON have 15 digits, which are not always the same
-/// number again. So a value comes in whole parts of [`VALUE_PARTS`] if it has such, as ratings and counts do, and else as SQL quotes it, exactly, which takes it five times as long.
+/// number again. So a value comes in whole 1,024ths ([`VALUE_PARTS`](super::history::VALUE_PARTS)) if it has such, as ratings and counts do, and else as SQL quotes it, exactly, which takes longer.
 macro_rules! history {
     () => {
         "json_group_array(json_array(item_id, kind,
@@ -44,8 +44,6 @@ macro_rules! history {
             iif(CAST(value * 1024 AS INTEGER) = value * 1024, NULL, quote(value)), at, sequence))"
     };
 }
-/// A power of two: to multiply with it and divide by it again changes nothing.
-const VALUE_PARTS: f64 = 1024.0;
 
 /// Histories that are read at once, for each processor. SQLite works on the processors of the service: more at once only take them from each other, which on one processor
 /// costs about a quarter of all answers (`benches/overload/run`).
@@ -287,7 +285,7 @@ impl SqliteStore {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        people.into_iter().map(|(user, text)| Ok((user, rows(&text)?))).collect()
+        people.into_iter().map(|(user, text)| Ok((user, of_text(&text)?))).collect()
     }
 
     /// A connection on which people are read in the order of the index: they always are.
@@ -302,21 +300,6 @@ impl SqliteStore {
             tracing::debug!(%error, "the write-ahead log could not be emptied yet");
         }
     }
-}
-
-/// Reads a history, as [`history`] gives it.
-pub(super) fn rows(text: &str) -> Result<Vec<Row>> {
-    type Written<'a> = (String, &'a str, Option<f64>, Option<&'a str>, i64, i64);
-    let events: Vec<Written<'_>> = serde_json::from_str(text).map_err(|_| unreadable("history"))?;
-    let row = |(item_id, kind, parts, quoted, at, sequence): Written<'_>| {
-        let value = match (parts, quoted) {
-            (Some(parts), _) => Some(parts / VALUE_PARTS),
-            (None, Some("NULL") | None) => None,
-            (None, Some(number)) => Some(number.parse().map_err(|_| unreadable("value"))?),
-        };
-        Ok(Row { item_id, kind: kind_of(kind)?, value, at, sequence })
-    };
-    events.into_iter().map(row).collect()
 }
 
 /// The URL without the limit on the size of the file that may stand behind it, in MiB, and that limit. SQLite refuses to grow beyond it as it would on a disk that is

@@ -1,8 +1,9 @@
 //! People: their behaviour, its export, erasure and merging.
 
 use serde_json::json;
+use sqlx::Connection as _;
 
-use super::app::{TestApp, event};
+use super::app::{TestApp, event, ids};
 
 #[tokio::test]
 async fn behaviour_is_listed_newest_first() {
@@ -57,4 +58,24 @@ async fn anonymous_behaviour_joins_an_account() {
     assert_eq!(again["moved"], 0);
     assert_eq!(app.get("/api/users/u1/events").await.expect(200)["data"][0]["user_id"], "u1");
     assert_eq!(app.post("/api/users/u1/merge", &json!({"from": "u1"})).await.problem(422), ["/from"]);
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_is_gone_without_and_what_is_answered_then_is_not_kept() {
+    let app = TestApp::start().await;
+    app.post("/api/events", &json!({"events": [event("u1", "game-01", "play")]})).await.expect(200);
+    let mut database = sqlx::SqliteConnection::connect(&app.config.database_url()).await.unwrap();
+    let mut kind = async |kind: &str| {
+        sqlx::query("UPDATE events SET kind = $1").bind(kind).execute(&mut database).await.unwrap();
+        app.recommend(&json!({"user_id": "u1"})).await
+    };
+    let seen = kind("play").await;
+    for _ in 0..2 {
+        let spoilt = kind("sneezed").await;
+        assert_eq!(spoilt["degraded"], json!(["no_model", "history_unavailable"]));
+        assert!(ids(&spoilt["game"]).contains(&"game-01".to_owned()), "it is not known to be played");
+    }
+    let again = kind("play").await;
+    assert_eq!((&again["degraded"], &again["game"]), (&json!(["no_model"]), &seen["game"]));
+    assert!(!ids(&again["game"]).contains(&"game-01".to_owned()));
 }
