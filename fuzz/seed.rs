@@ -1,5 +1,8 @@
 //! Writes a seed for the target `artifact` to the file that is named.
 
+// What is compiled with counters calls the library that reads them, where nothing is fuzzed as well.
+use libfuzzer_sys as _;
+
 #[path = "targets.rs"]
 mod targets;
 
