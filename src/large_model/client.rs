@@ -348,7 +348,8 @@ mod tests {
         let usage = serde_json::json!({"usage": {"prompt_tokens": 7}});
         let reports = wiremock::ResponseTemplate::new(200).set_body_json(&usage);
         assert_eq!(against(reports, patience).await, (Ok(usage), 1, 7.0));
-        let slow = answered.set_delay(Duration::from_secs(5));
+        // It never comes: an answer as late as the patience ends would sometimes win.
+        let slow = answered.set_delay(Duration::from_secs(3600));
         assert_eq!(against(slow.clone(), patience).await, (Err(ProviderError::TimedOut), 1, 2.0), "too slow");
         let (answer, _, cost) = against(slow, Duration::from_millis(100)).await;
         assert_eq!((answer, cost), (Err(ProviderError::TimedOut), 2.0), "cut off");
