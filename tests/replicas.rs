@@ -52,6 +52,8 @@ impl Place {
             ("MEDLEY_DATABASE_URL", self.url.as_str()),
             ("MEDLEY_DEMO__CATALOGUE", "always"),
             ("MEDLEY_DATABASE__REFRESH_INTERVAL_MS", "200"),
+            ("MEDLEY_DATABASE__ACQUIRE_TIMEOUT_MS", "10000"),
+            ("MEDLEY_DATABASE__HISTORY_TIMEOUT_MS", "10000"),
             ("MEDLEY_TRAINING__TAKE_OVER_AFTER_MS", "500"),
             ("MEDLEY_SERVER__LEAVE_DELAY_MS", "60000"),
         ];

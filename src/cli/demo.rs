@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use jiff::Timestamp;
 
 use super::train::log_progress;
@@ -26,7 +25,7 @@ pub fn wanted(config: &Config) -> bool {
 ///
 /// # Errors
 /// The store fails. That training fails is logged only: the service can answer without a model.
-pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<()> {
+pub async fn load(config: &Config, store: &Arc<dyn Store>) -> Result<(), StoreError> {
     let items = demo::items();
     match store.count_items().await? {
         0 => {

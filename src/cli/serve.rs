@@ -72,13 +72,15 @@ async fn prepare(config: &Config, store: &Arc<dyn Store>, with_demo: bool, patie
     loop {
         let ready = async {
             store.migrate().await?;
-            store.unlock().await
+            let is_encrypted = store.unlock().await?;
+            tracing::info!(is_encrypted, "the database is up to date");
+            if with_demo {
+                demo::load(config, store).await?;
+            }
+            Ok(())
         };
         match ready.await {
-            Ok(is_encrypted) => {
-                tracing::info!(is_encrypted, "the database is up to date");
-                break;
-            }
+            Ok(()) => return Ok(true),
             Err(StoreError::Unavailable(reason)) if store.kind() != "sqlite" => {
                 if patience.is_some_and(|patience| start.elapsed() > patience) {
                     return Ok(false);
@@ -89,10 +91,6 @@ async fn prepare(config: &Config, store: &Arc<dyn Store>, with_demo: bool, patie
             Err(error) => return Err(error.into()),
         }
     }
-    if with_demo {
-        demo::load(config, store).await?;
-    }
-    Ok(true)
 }
 
 async fn prepare_later(config: Arc<Config>, store: Arc<dyn Store>, with_demo: bool) {
