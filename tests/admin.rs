@@ -2,7 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
+use jiff::{SignedDuration, Timestamp};
+use medley::serving::keys::{NewKey, Scope};
+use medley::store;
 use serde_json::Value;
 
 fn medley(data: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -48,7 +52,8 @@ fn a_key_is_made_rotated_and_revoked_and_all_of_it_recorded() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("600/min 0/10000 today"), "{shown}");
     assert_eq!(json(data, &["keys", "revoke", id])["revoked"], true);
-    assert!(refused(data, &["keys", "rotate", id]).contains("no key"));
+    assert!(refused(data, &["keys", "rotate", id]).contains("in force: it is revoked"));
+    assert!(refused(data, &["keys", "rotate", "unknown"]).contains("no key `unknown` in force\n"));
     for wrong in [["--rate", "0"], ["--quota", "-1"], ["--rate", "many"], ["--tenant", "../x"], ["--tenant", "Shop"]] {
         refused(data, &["keys", "create", wrong[0], wrong[1]]);
     }
@@ -56,6 +61,24 @@ fn a_key_is_made_rotated_and_revoked_and_all_of_it_recorded() {
     assert_eq!(acts(&log), [("key.create", id), ("key.rotate", id), ("key.revoke", id), ("key.rotate", id)]);
     assert_eq!(log[0]["actor"], "command");
     assert_eq!(json(data, &["audit", "--subject", "none"]), serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_not_rotated() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let url = format!("sqlite://{}", data.join("medley.db").display());
+    let options = store::Options { url, max_connections: 1, acquire_timeout: Duration::from_secs(5), master_key: None };
+    let store = store::open(&options).await.unwrap();
+    store.migrate().await.unwrap();
+    let end = Timestamp::now() - SignedDuration::from_secs(1);
+    let made = NewKey::generate("shop".to_owned(), &[Scope::Events], end, Some(end));
+    store.create_key(&made.record).await.unwrap();
+    store.close().await;
+    let said = refused(data, &["keys", "rotate", &made.record.id]);
+    assert!(said.contains(&format!("there is no key `{}` in force: it is expired", made.record.id)), "{said}");
+    let listed = &json(data, &["keys", "list"])[0];
+    assert_eq!((&listed["state"], &listed["old_secret_until"]), (&"expired".into(), &Value::Null));
 }
 
 #[test]
@@ -74,9 +97,15 @@ fn a_tenant_has_keys_items_events_and_models_of_its_own() {
     let of = |arguments: &[&str]| json(data, &[arguments, &["--tenant", "shop"]].concat());
     assert_eq!(of(&["import", "items", &items])["stored"], 8);
     of(&["import", "events", &events]);
+    // What a training that was killed has left is deleted by the next one.
+    let draft = data.join("tenants/shop/models/.20260501T120000Z-0123abcd-4711");
+    std::fs::create_dir_all(&draft).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(100_000);
+    std::fs::File::open(&draft).unwrap().set_modified(long_ago).unwrap();
     let manifest = of(&["train"]);
     let folder = data.join("tenants/shop/models").join(manifest["version"].as_str().unwrap());
     assert!(folder.is_dir() && !data.join("models").exists());
+    assert!(!draft.exists());
     let exported = |tenant: &str| {
         let output = medley(data, &[], &["export", "items", "--tenant", tenant]);
         String::from_utf8_lossy(&output.stdout).lines().count()

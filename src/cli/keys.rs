@@ -134,14 +134,16 @@ async fn list(context: &Context) -> Result<()> {
 }
 
 async fn rotate(context: &Context, RotateArgs { id, grace_hours }: &RotateArgs) -> Result<()> {
-    let old_until = Timestamp::now() + SignedDuration::from_hours(i64::from(*grace_hours));
+    let now = Timestamp::now();
+    let old_until = now + SignedDuration::from_hours(i64::from(*grace_hours));
     let (hash, token) = new_secret(id);
     let store = context.open_store().await?;
-    record(store.as_ref(), "key.rotate", id).await?;
-    let rotated = store.rotate_key(id, &hash, old_until).await?;
+    let key = record(store.as_ref(), "key.rotate", id).await?;
+    let rotated = store.rotate_key(id, &hash, old_until, now).await?;
     store.close().await;
     if !rotated {
-        bail!("there is no key `{id}` in force");
+        let why = key.map_or_else(String::new, |key| format!(": it is {}", state(&key)));
+        bail!("there is no key `{id}` in force{why}");
     }
     let token = token.expose_secret();
     if context.json {
@@ -152,13 +154,13 @@ async fn rotate(context: &Context, RotateArgs { id, grace_hours }: &RotateArgs) 
     Ok(())
 }
 
-/// Records what is about to be done to a key, for the tenant that it belongs to.
-async fn record(store: &dyn Store, act: &str, id: &str) -> Result<()> {
-    let keys = store.keys().await?;
-    match keys.iter().find(|key| key.id == id) {
-        Some(key) => audit::record(store.of_tenant(&key.tenant).as_ref(), act, id).await,
-        None => Ok(()),
+/// Records what is about to be done to a key, for the tenant that it belongs to. Gives the key as it is before that.
+async fn record(store: &dyn Store, act: &str, id: &str) -> Result<Option<KeyRecord>> {
+    let key = store.keys().await?.into_iter().find(|key| key.id == id);
+    if let Some(key) = &key {
+        audit::record(store.of_tenant(&key.tenant).as_ref(), act, id).await?;
     }
+    Ok(key)
 }
 
 async fn revoke(context: &Context, id: &str) -> Result<()> {

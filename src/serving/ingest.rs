@@ -34,9 +34,8 @@ impl Service {
         let (service, id) = (Arc::clone(self), id.clone());
         uncancelled(async move {
             let _writing = service.catalogue.writing().await;
-            let mut item = service.item(&id).await?;
-            patch.apply(&mut item);
-            service.write(service.store.upsert_items(std::slice::from_ref(&item))).await?;
+            let patched = service.write(service.store.patch_item(&id, &patch)).await?;
+            let item = patched.ok_or_else(|| no_item(&id))?;
             service.apply(vec![item.clone()]);
             Ok(item)
         })

@@ -98,6 +98,17 @@ const SEALED_EVENTS: &str = "SELECT sequence, item_id,
         (SELECT sealed FROM people WHERE tenant = $1 AND user_id = $2) AS sealed
     FROM events WHERE tenant = $1 AND user_id = $2";
 
+/// How a batch is inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Insertion {
+    /// While others insert as well.
+    Beside,
+    /// The same events in two batches, in another order, wait for each other: the database ends one of them, and that one has the table to itself then.
+    Alone,
+    /// By the fastest way the database has.
+    Bulk,
+}
+
 /// The answer for a batch of `given` events, of which some were inserted, the last at the place `newest`.
 async fn appended(store: &impl BehaviourStore, given: usize, inserted: (u64, Option<i64>)) -> Result<Appended> {
     let (accepted, newest) = inserted;
@@ -113,8 +124,24 @@ for_both_databases! {
 impl BehaviourStore {
     async fn append_events(&self, events: &[Event]) -> Result<Appended> {
         let inserted = match self.sealer().await? {
-            None => self.insert(&events.iter().map(NewRow::plain).collect::<Vec<_>>()).await?,
-            Some(sealer) => self.insert_sealed(sealer, events, false).await?,
+            None => {
+                let rows: Vec<NewRow<'_>> = events.iter().map(NewRow::plain).collect();
+                match self.insert(&rows).await {
+                    Err(error) if error.is_deadlock() => {
+                        let mut tx = self.begin().await?;
+                        self.lock_events(&mut tx).await?;
+                        self.still_clear(&mut tx).await?;
+                        let inserted = self.insert_in(&mut tx, &rows).await?;
+                        tx.commit().await?;
+                        inserted
+                    }
+                    inserted => inserted?,
+                }
+            }
+            Some(sealer) => match self.insert_sealed(sealer, events, Insertion::Beside).await {
+                Err(error) if error.is_deadlock() => self.insert_sealed(sealer, events, Insertion::Alone).await?,
+                inserted => inserted?,
+            },
         };
         appended(self, events.len(), inserted).await
     }
@@ -122,7 +149,7 @@ impl BehaviourStore {
     async fn load_events(&self, events: &[Event]) -> Result<Appended> {
         let inserted = match self.sealer().await? {
             None => self.load(&events.iter().map(NewRow::plain).collect::<Vec<_>>()).await?,
-            Some(sealer) => self.insert_sealed(sealer, events, true).await?,
+            Some(sealer) => self.insert_sealed(sealer, events, Insertion::Bulk).await?,
         };
         appended(self, events.len(), inserted).await
     }
@@ -176,6 +203,9 @@ impl BehaviourStore {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
+            if rows.is_empty() {
+                self.still_clear(&mut *self.pool.acquire().await?).await?;
+            }
             return rows.iter().map(|row| logged(row, None)).collect();
         };
         // The times are sealed: all of this person's events are read to put them in order.
@@ -216,9 +246,13 @@ impl BehaviourStore {
     }
 
     async fn erase_user(&self, user: &UserId) -> Result<Erasure> {
-        let user = stored_id(self.sealer().await?, user);
+        let sealer = self.sealer().await?;
+        let user = stored_id(sealer, user);
         let mut tx = self.begin().await?;
         self.lock(&mut tx, Lock::People).await?;
+        if sealer.is_none() {
+            self.still_clear(&mut tx).await?;
+        }
         sqlx::query("DELETE FROM people WHERE tenant = $1 AND user_id = $2")
             .bind(self.tenant.as_str())
             .bind(&user)
@@ -281,6 +315,7 @@ impl BehaviourStore {
             tx.commit().await?;
             return Ok(rows.len() as u64);
         }
+        self.still_clear(&mut tx).await?;
         let moved = sqlx::query("UPDATE events SET user_id = $3 WHERE tenant = $1 AND user_id = $2")
             .bind(self.tenant.as_str())
             .bind(from.as_str())

@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::shared::{Lock, from_json, id, to_json};
 use super::{ItemChange, ItemPage, ItemSearch, Result, Upserted};
-use crate::domain::{Item, ItemId};
+use crate::domain::{Item, ItemId, ItemPatch};
 
 /// Items in one statement: six values each, under SQLite's limit of 32,766 values and Postgres' of 65,535.
 const CHUNK: usize = 1_000;
@@ -121,6 +121,38 @@ impl CatalogueStore {
                 .fetch_optional(&self.pool)
                 .await?;
         fields.map(|fields| from_json(&fields, "item")).transpose()
+    }
+
+    async fn patch_item(&self, id: &ItemId, patch: &ItemPatch) -> Result<Option<Item>> {
+        let mut tx = self.begin().await?;
+        self.lock(&mut tx, Lock::Catalogue).await?;
+        let fields: Option<String> =
+            sqlx::query_scalar("SELECT fields FROM items WHERE tenant = $1 AND id = $2 AND fields IS NOT NULL")
+                .bind(self.tenant.as_str())
+                .bind(id.as_str())
+                .fetch_optional(&mut *tx)
+                .await?;
+        let Some(fields) = fields else { return Ok(None) };
+        let before: Item = from_json(&fields, "item")?;
+        let mut item = before.clone();
+        patch.clone().apply(&mut item);
+        if item == before {
+            return Ok(Some(item));
+        }
+        let newest: Option<i64> = sqlx::query_scalar(NEWEST_REVISION).bind(self.tenant.as_str()).fetch_optional(&mut *tx).await?;
+        sqlx::query(
+            "UPDATE items SET domain = $3, fields = $4, search_text = $5, revision = $6 WHERE tenant = $1 AND id = $2",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.as_str())
+        .bind(item.domain.as_str())
+        .bind(to_json(&item)?)
+        .bind(search_text(&item))
+        .bind(next_revision(newest))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(Some(item))
     }
 
     async fn delete_item(&self, id: &ItemId) -> Result<bool> {

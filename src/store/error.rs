@@ -47,6 +47,15 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
     meaning
 }
 
+const DEADLOCK: &str = "two writers waited for each other";
+
+impl StoreError {
+    /// Whether two transactions waited for each other and this one was ended for it: tried again it may pass.
+    pub(super) fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Unavailable(reason) if reason == DEADLOCK)
+    }
+}
+
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 fn from_postgres(code: &str) -> StoreError {
     // Lost connections; transactions that lost a race; no resources left; a server that shuts down, starts, or was asked to cancel; a stand-by; its
@@ -54,6 +63,7 @@ fn from_postgres(code: &str) -> StoreError {
     let passing = ["08", "40", "53", "55P03", "57", "25006", "58"];
     match code {
         "28P01" | "28000" => StoreError::Failed("the name or password was not accepted".to_owned()),
+        "40P01" => StoreError::Unavailable(DEADLOCK.to_owned()),
         "42P05" | "26000" => StoreError::Failed(
             "a pooler gives prepared statements to the wrong connections; PgBouncer needs max_prepared_statements (docs/operations.md)"
                 .to_owned(),
@@ -125,6 +135,7 @@ mod tests {
         assert!(matches!(from_sqlite(1), StoreError::Failed(_)));
         assert!(matches!(from_postgres("53300"), StoreError::Unavailable(_)), "too many connections");
         assert!(matches!(from_postgres("42P01"), StoreError::Failed(_)), "no such table");
+        assert!(from_postgres("40P01").is_deadlock() && !from_postgres("40001").is_deadlock());
         let configuration = sqlx::Error::Configuration("postgres://u:secret@h".into());
         assert!(!StoreError::from(configuration).to_string().contains("secret"));
     }

@@ -54,8 +54,8 @@ pub trait KeyStore: Send + Sync {
     async fn create_key(&self, key: &KeyRecord) -> Result<()>;
     async fn keys(&self) -> Result<Vec<KeyRecord>>;
     /// Gives a key another secret; the one it has now is good until `old_until`, and the one before that no longer. Whether there
-    /// was one to rotate.
-    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp) -> Result<bool>;
+    /// was one in force to rotate: with another secret, a key that has expired would be refused as before.
+    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp, now: Timestamp) -> Result<bool>;
     /// Whether there was one to revoke.
     async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool>;
     /// Adds requests to those of the same day.
@@ -144,15 +144,16 @@ impl KeyStore {
         rows.into_iter().map(KeyRecord::try_from).collect()
     }
 
-    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp) -> Result<bool> {
+    async fn rotate_key(&self, id: &str, secret_hash: &[u8], old_until: Timestamp, now: Timestamp) -> Result<bool> {
         let mut tx = self.begin().await?;
         let rotated = sqlx::query(
             "UPDATE api_keys SET previous_hash = secret_hash, previous_until = $3, secret_hash = $2
-             WHERE id = $1 AND revoked_at IS NULL",
+             WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)",
         )
         .bind(id)
         .bind(secret_hash)
         .bind(micros(old_until))
+        .bind(micros(now))
         .execute(&mut *tx)
         .await?
         .rows_affected();

@@ -17,7 +17,7 @@ pub use training::{TrainingLock, TrainingStore};
 
 use people::People;
 
-use crate::domain::{Behaviour, Domain, Event, Item, ItemId, Tenant, UserId, VectorSource};
+use crate::domain::{Behaviour, Domain, Event, Item, ItemId, ItemPatch, Tenant, UserId, VectorSource};
 
 #[macro_use]
 mod shared;
@@ -117,6 +117,8 @@ pub trait CatalogueStore: Send + Sync {
     /// Stores items, each as a whole; one outcome for each, in order. All or none.
     async fn upsert_items(&self, items: &[Item]) -> Result<Vec<Upserted>>;
     async fn item(&self, id: &ItemId) -> Result<Option<Item>>;
+    /// Changes some fields of an item, and leaves what others have changed meanwhile; the item as it is now, or `None` when there is none.
+    async fn patch_item(&self, id: &ItemId, patch: &ItemPatch) -> Result<Option<Item>>;
     /// Whether there was one to delete. Its behaviour stays.
     async fn delete_item(&self, id: &ItemId) -> Result<bool>;
     async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage>;
@@ -207,7 +209,7 @@ pub trait EncryptionStore: Send + Sync {
     /// Encrypts all behaviour of a tenant that is not encrypted yet, all or nothing, and clears what it was from the files; the number of
     /// events. No service may run on it meanwhile.
     async fn encrypt(&self) -> Result<u64>;
-    /// From now on, this master key opens the store, all tenants of it. A process that has opened it before goes on.
+    /// From now on, this master key opens the store, all tenants of it; one that it opens already stays as it is. A process that has opened it before goes on.
     async fn change_master_key(&self, new: &MasterKey) -> Result<()>;
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-use super::behaviour::{NewRow, WATERMARK};
+use super::behaviour::{Insertion, NewRow, WATERMARK};
 use super::history::{Row, StoredHistory, unsealed};
 use super::sealing::{MasterKey, Person, Pseudonym, Sealer};
-use super::shared::unreadable;
+use super::shared::{needs_master_key, unreadable};
 use super::{Result, Store as _, StoreError};
 use crate::domain::{Event, UserId};
 
@@ -45,7 +45,7 @@ pub(super) trait People {
     /// What seals behaviour, where it is encrypted.
     async fn sealer(&self) -> Result<Option<&Sealer>>;
     /// Inserts events, each sealed under the key of its person: how many were new, and the place of the last.
-    async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], bulk: bool) -> Result<(u64, Option<i64>)>;
+    async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], how: Insertion) -> Result<(u64, Option<i64>)>;
     /// What one person did, impressions left out.
     async fn sealed_interactions(&self, sealer: &Sealer, user: &UserId) -> Result<StoredHistory>;
     /// The same for the `limit` people whose pseudonyms come after this one, in the order of their pseudonyms.
@@ -75,6 +75,17 @@ pub(super) fn opened(sealer: &Sealer, stored: Vec<(String, Vec<u8>)>) -> Result<
     stored.into_iter().map(open).collect()
 }
 
+/// The key of some tenant.
+const ANY_KEY: &str = "SELECT tenant, sealed FROM tenant_keys LIMIT 1";
+
+/// A tenant's new key, sealed, provided that the master key opens that of another, if there is one: all have the same, or none could be changed any more.
+fn new_key(master: &MasterKey, tenant: &str, other: Option<(String, Vec<u8>)>) -> Result<Vec<u8>> {
+    if let Some((other, sealed)) = other {
+        master.sealer(&other, &sealed)?;
+    }
+    master.new_tenant(tenant)
+}
+
 /// Seals an event under the key of its person, who is among these.
 fn row<'a>(sealer: &Sealer, people: &HashMap<UserId, Person>, event: &Event) -> Result<NewRow<'a>> {
     let person = people.get(&event.user_id).ok_or_else(|| unreadable("person"))?;
@@ -90,10 +101,13 @@ impl People {
                 .fetch_optional(&self.pool)
                 .await?;
             match (&self.vault.master, stored) {
-                (None, None) => Ok(None),
-                (None, Some(_)) => Err(StoreError::Failed(
-                    "its behaviour is encrypted: the master key is needed (section `encryption` of the settings)".to_owned(),
-                )),
+                (None, None) => {
+                    // That of another tenant is enough: all of them are.
+                    let is_sealed: bool =
+                        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tenant_keys)").fetch_one(&self.pool).await?;
+                    if is_sealed { Err(needs_master_key()) } else { Ok(None) }
+                }
+                (None, Some(_)) => Err(needs_master_key()),
                 (Some(master), Some(stored)) => master.sealer(self.tenant.as_str(), &stored).map(Some),
                 (Some(master), None) => {
                     let mut tx = self.begin().await?;
@@ -109,7 +123,10 @@ impl People {
                         None if watermark > 0 => return Err(StoreError::Failed(
                             "a master key is set, and the behaviour is not encrypted so far: `medley encryption start` does it".to_owned(),
                         )),
-                        None => master.new_tenant(self.tenant.as_str())?,
+                        None => {
+                            let other: Option<(String, Vec<u8>)> = sqlx::query_as(ANY_KEY).fetch_optional(&mut *tx).await?;
+                            new_key(master, self.tenant.as_str(), other)?
+                        }
                     };
                     let sealer = master.sealer(self.tenant.as_str(), &sealed)?;
                     sqlx::query("INSERT INTO tenant_keys (tenant, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING")
@@ -125,12 +142,19 @@ impl People {
         self.vault.sealer.get_or_try_init(unlock).await.map(Option::as_ref)
     }
 
-    async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], bulk: bool) -> Result<(u64, Option<i64>)> {
+    async fn insert_sealed(&self, sealer: &Sealer, events: &[Event], how: Insertion) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
         let wanted = pseudonyms(sealer, events.iter().map(|event| &event.user_id));
         let people = opened(sealer, self.hold_people(&mut tx, sealer, &wanted).await?)?;
         let rows = events.iter().map(|event| row(sealer, &people, event)).collect::<Result<Vec<_>>>()?;
-        let inserted = if bulk { self.load_in(&mut tx, &rows).await? } else { self.insert_in(&mut tx, &rows).await? };
+        // After the people: whoever erases has them, and then writes to the table.
+        if how == Insertion::Alone {
+            self.lock_events(&mut tx).await?;
+        }
+        let inserted = match how {
+            Insertion::Bulk => self.load_in(&mut tx, &rows).await?,
+            Insertion::Beside | Insertion::Alone => self.insert_in(&mut tx, &rows).await?,
+        };
         tx.commit().await?;
         Ok(inserted)
     }
@@ -183,7 +207,8 @@ impl EncryptionStore {
         })?;
         let mut tx = self.begin().await?;
         self.lock_events(&mut tx).await?;
-        let sealed = master.new_tenant(self.tenant.as_str())?;
+        let other: Option<(String, Vec<u8>)> = sqlx::query_as(ANY_KEY).fetch_optional(&mut *tx).await?;
+        let sealed = new_key(master, self.tenant.as_str(), other)?;
         let created = sqlx::query("INSERT INTO tenant_keys (tenant, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(self.tenant.as_str())
             .bind(&sealed)
@@ -238,16 +263,21 @@ impl EncryptionStore {
             StoreError::Failed("there is no master key (section `encryption` of the settings)".to_owned())
         })?;
         let mut tx = self.begin().await?;
-        // All tenants have the one master key.
+        // All tenants have the one master key, also those that get theirs at this moment.
+        self.lock_events(&mut tx).await?;
         let tenants: Vec<(String, Vec<u8>)> =
             sqlx::query_as("SELECT tenant, sealed FROM tenant_keys").fetch_all(&mut *tx).await?;
         if tenants.is_empty() {
             return Err(StoreError::Failed("the behaviour is not encrypted".to_owned()));
         }
         for (tenant, sealed) in tenants {
+            let resealed = match old.resealed(&tenant, &sealed, new) {
+                Err(_) if new.sealer(&tenant, &sealed).is_ok() => continue,
+                resealed => resealed?,
+            };
             let changed = sqlx::query("UPDATE tenant_keys SET sealed = $2 WHERE tenant = $1 AND sealed = $3")
                 .bind(tenant.as_str())
-                .bind(old.resealed(&tenant, &sealed, new)?)
+                .bind(resealed)
                 .bind(&sealed)
                 .execute(&mut *tx)
                 .await?;

@@ -14,7 +14,7 @@ use super::behaviour::NewRow;
 use super::history::{Lists, Row, StoredHistory, of_lists};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, failpoint, tenants};
+use super::shared::{IS_SEALED, Lock, TENANTS, failpoint, needs_master_key, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -179,47 +179,42 @@ impl PostgresStore {
         Ok(sqlx::query_as(READ).bind(self.tenant.as_str()).bind(&names).fetch_all(&mut **tx).await?)
     }
 
-    /// Inserts what is not there yet: how many events that were, and the place of the last. One statement, which is a
-    /// transaction of its own: one journey to the database.
+    /// Refuses when behaviour is encrypted since this process has looked, which did so without the master key: what it wrote would stay in clear, and whom it
+    /// erased would be there under a pseudonym.
+    pub(super) async fn still_clear(&self, connection: &mut PgConnection) -> Result<()> {
+        let is_sealed: bool = sqlx::query_scalar(IS_SEALED).bind(self.tenant.as_str()).fetch_one(connection).await?;
+        if is_sealed { Err(needs_master_key()) } else { Ok(()) }
+    }
+
+    /// Inserts in clear what is not there yet: how many events that were, and the place of the last. One statement, which is a transaction of its own: one
+    /// journey to the database. Where behaviour is encrypted it inserts nothing. Whoever makes the key has the table to themselves ([`Self::lock_events`]), and a
+    /// statement sees what was committed before it got its turn.
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         failpoint("events-before-commit");
-        let inserted = self.insert_in(&mut *self.pool.acquire().await?, rows).await?;
+        let mut connection = self.pool.acquire().await?;
+        let inserted = insert(&self.tenant, &mut connection, rows, true).await?;
         failpoint("events-after-commit");
+        if inserted.0 == 0 {
+            self.still_clear(&mut connection).await?;
+        }
         Ok(inserted)
     }
 
-    /// The same on a connection, which may be in a transaction.
+    /// The same in a transaction, whatever is encrypted.
     pub(super) async fn insert_in(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction<'static, Postgres>,
         rows: &[NewRow<'_>],
     ) -> Result<(u64, Option<i64>)> {
-        let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
-            "WITH inserted AS (
-                INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
-                SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::text[],
-                                         $8::text[], $9::bigint[])
-                ON CONFLICT (tenant, event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING sequence)
-             SELECT count(*), max(sequence) FROM inserted",
-        )
-        .bind(self.tenant.as_str())
-        .bind(rows.iter().map(|row| &*row.user_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| &*row.item_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.value).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.at).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.event_id.as_deref()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.recommendation_id).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.position.map(i64::from)).collect::<Vec<_>>())
-        .fetch_one(connection)
-        .await?;
-        Ok((accepted.unsigned_abs(), newest))
+        insert(&self.tenant, tx, rows, false).await
     }
 
     /// COPY into a staging table, which cannot skip duplicates, then a merge that does.
     pub(super) async fn load(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
         let inserted = self.load_in(&mut tx, rows).await?;
+        // From here on nobody else can encrypt it before the end.
+        self.still_clear(&mut tx).await?;
         tx.commit().await?;
         Ok(inserted)
     }
@@ -304,6 +299,37 @@ impl PostgresStore {
     /// behaviour is of no use to anybody there.
     #[allow(clippy::unused_async, clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn overwrite_erased(&self) {}
+}
+
+/// Inserts events that are not there yet; with `in_clear`, none where behaviour is encrypted.
+async fn insert(
+    tenant: &Tenant,
+    connection: &mut PgConnection,
+    rows: &[NewRow<'_>],
+    in_clear: bool,
+) -> Result<(u64, Option<i64>)> {
+    let (accepted, newest): (i64, Option<i64>) = sqlx::query_as(
+        "WITH inserted AS (
+            INSERT INTO events (tenant, user_id, item_id, kind, value, at, event_id, recommendation_id, position)
+            SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::float8[], $6::bigint[], $7::text[],
+                                     $8::text[], $9::bigint[])
+            WHERE NOT ($10 AND EXISTS (SELECT 1 FROM tenant_keys WHERE tenant = $1))
+            ON CONFLICT (tenant, event_id) WHERE event_id IS NOT NULL DO NOTHING RETURNING sequence)
+         SELECT count(*), max(sequence) FROM inserted",
+    )
+    .bind(tenant.as_str())
+    .bind(rows.iter().map(|row| &*row.user_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| &*row.item_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.kind).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.value).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.event_id.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.recommendation_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.position.map(i64::from)).collect::<Vec<_>>())
+    .bind(in_clear)
+    .fetch_one(connection)
+    .await?;
+    Ok((accepted.unsigned_abs(), newest))
 }
 
 /// One line in the text format of COPY: tabs between the columns, `\N` for NULL, `\` before what has a meaning.

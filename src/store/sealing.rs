@@ -63,8 +63,11 @@ impl MasterKey {
     }
 
     fn open_tenant(&self, tenant: &str, sealed: &[u8]) -> Result<SecretBox<[u8; KEY]>> {
-        let wrong =
-            || StoreError::Failed("the master key is not the one that this store was encrypted with".to_owned());
+        let wrong = || {
+            StoreError::Failed(format!(
+                "the master key is not the one that this store was encrypted with (tenant `{tenant}`)"
+            ))
+        };
         let bytes = open(&cipher(self.0.expose_secret()), tenant, sealed).ok_or_else(wrong)?;
         Ok(SecretBox::new(Box::new(bytes.try_into().map_err(|_| wrong())?)))
     }

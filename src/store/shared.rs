@@ -65,6 +65,16 @@ pub(super) const TENANTS: &str = "WITH RECURSIVE named (tenant) AS (
         FROM named WHERE named.tenant IS NOT NULL)
     SELECT tenant FROM named WHERE tenant IS NOT NULL ORDER BY tenant";
 
+/// Whether a tenant's behaviour is encrypted.
+pub(super) const IS_SEALED: &str = "SELECT EXISTS (SELECT 1 FROM tenant_keys WHERE tenant = $1)";
+
+/// What a process without the master key does not do to a store that is encrypted.
+pub(super) fn needs_master_key() -> StoreError {
+    StoreError::Failed(
+        "its behaviour is encrypted: the master key is needed (section `encryption` of the settings)".to_owned(),
+    )
+}
+
 /// Reads their names.
 pub(super) fn tenants(names: Vec<String>) -> Result<Vec<Tenant>> {
     names.iter().map(|name| name.parse().map_err(|_| unreadable("tenant"))).collect()

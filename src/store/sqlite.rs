@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{QueryBuilder, Sqlite, Transaction};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::behaviour::NewRow;
@@ -20,7 +20,7 @@ use super::error::is_busy;
 use super::history::{Row, StoredHistory, of_text};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
-use super::shared::{Lock, TENANTS, failpoint, tenants};
+use super::shared::{IS_SEALED, Lock, TENANTS, failpoint, needs_master_key, tenants};
 use super::{Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
@@ -28,6 +28,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a writer waits for another one: writes are short, except for a bulk load.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long all writers wait for readers after an erasure. A backup may read for minutes.
+const READERS_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a start waits for the start of another process, which may be migrating a large database.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// Pages of SQLite's usual size, 4 KiB.
@@ -151,6 +153,13 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Refuses when behaviour is encrypted since this process has looked, which did so without the master key: what it wrote would stay in clear, and whom it
+    /// erased would be there under a pseudonym.
+    pub(super) async fn still_clear(&self, connection: &mut SqliteConnection) -> Result<()> {
+        let is_sealed: bool = sqlx::query_scalar(IS_SEALED).bind(self.tenant.as_str()).fetch_one(connection).await?;
+        if is_sealed { Err(needs_master_key()) } else { Ok(()) }
+    }
+
     /// The keys of these people, those made that are not there yet.
     pub(super) async fn hold_people(
         &self,
@@ -183,9 +192,10 @@ impl SqliteStore {
         Ok(people)
     }
 
-    /// Inserts what is not there yet: how many events that were, and the place of the last.
+    /// Inserts in clear what is not there yet: how many events that were, and the place of the last.
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         let mut tx = self.begin().await?;
+        self.still_clear(&mut tx).await?;
         let inserted = self.insert_in(&mut tx, rows).await?;
         failpoint("events-before-commit");
         tx.commit().await?;
@@ -294,9 +304,22 @@ impl SqliteStore {
     }
 
     /// After an erasure: moves the pages that hold nothing of the person any more from the log of writes into the file, and empties the log.
-    /// Readers who are at it are not waited for; the next erasure or the next checkpoint does it then.
+    /// Readers who are at it are waited for a moment only, as all writers wait meanwhile; the next erasure or the next checkpoint does it then.
     pub(super) async fn overwrite_erased(&self) {
-        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await {
+        // SQLite follows it when it is prepared: each time anew.
+        let waits_for = |time: Duration| {
+            let mut query = QueryBuilder::<Sqlite>::new("PRAGMA busy_timeout = ");
+            query.push(time.as_millis());
+            query
+        };
+        let emptied = async {
+            let mut writer = self.writer.acquire().await?;
+            waits_for(READERS_TIMEOUT).build().persistent(false).execute(&mut *writer).await?;
+            let emptied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await;
+            waits_for(WRITE_TIMEOUT).build().persistent(false).execute(&mut *writer).await?;
+            emptied
+        };
+        if let Err(error) = emptied.await {
             tracing::debug!(%error, "the write-ahead log could not be emptied yet");
         }
     }

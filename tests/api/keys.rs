@@ -36,6 +36,31 @@ async fn in_force(app: &TestApp, made: NewKey) -> String {
 }
 
 #[tokio::test]
+async fn without_a_key_pages_of_elsewhere_are_refused() {
+    let app = TestApp::start().await;
+    let call = async |headers: &[(&str, &str)], key: Option<&str>| {
+        let mut request = Request::builder().method("POST").uri("/api/events");
+        for (name, value) in headers.iter().copied().chain(key.map(|key| ("authorization", key))) {
+            request = request.header(name, value);
+        }
+        app.send(request.body(Body::from(r#"{"events": []}"#)).unwrap()).await
+    };
+    let page = [("host", "127.0.0.1:8080"), ("origin", "https://evil.example"), ("content-type", "text/plain")];
+    let rebound = [("host", "evil.example:8080"), ("origin", "http://evil.example:8080")];
+    let own = [("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080")];
+    for headers in [&page[..], &rebound[..]] {
+        let problem = call(headers, None).await;
+        assert!(problem.text().contains("medley keys create"), "{}", problem.text());
+        problem.problem(403);
+    }
+    call(&own, None).await.expect(200);
+    let (_, token) = key(&app, &[Scope::Events]).await;
+    for headers in [&page[..], &rebound[..], &own[..]] {
+        call(headers, Some(&token)).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn each_scope_opens_its_routes() {
     let app = TestApp::start().await;
     assert_eq!(
@@ -114,7 +139,8 @@ async fn both_secrets_of_a_key_that_is_rotated_are_good_for_the_time_of_grace() 
     let mut tokens = vec![old];
     let mut rotate = async |grace: SignedDuration| {
         let (hash, token) = new_secret(&id);
-        assert!(app.store.rotate_key(&id, &hash, Timestamp::now() + grace).await.unwrap());
+        let now = Timestamp::now();
+        assert!(app.store.rotate_key(&id, &hash, now + grace, now).await.unwrap());
         tokens.push(format!("Bearer {}", token.expose_secret()));
         tokio::time::sleep(Duration::from_millis(300)).await;
         let mut statuses = Vec::new();

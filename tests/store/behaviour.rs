@@ -9,6 +9,7 @@ on_both_databases_also_encrypted!(
     a_batch_is_stored_whole_or_not_at_all,
     bulk_load_means_the_same_as_append,
     concurrent_retries_store_an_event_once,
+    batches_in_opposite_orders_are_both_stored,
     events_come_back_as_they_were_given,
     pages_go_from_the_newest_to_the_oldest,
     the_whole_log_is_paged_from_its_beginning,
@@ -46,6 +47,17 @@ async fn a_known_event_id_changes_nothing(database: &Database) {
 
     let nothing = store.append_events(&[]).await.unwrap();
     assert_eq!((nothing.accepted, nothing.duplicates, nothing.watermark), (0, 0, appended.watermark));
+}
+
+async fn batches_in_opposite_orders_are_both_stored(database: &Database) {
+    let stores = [database.store().await, database.replica().await];
+    for round in 0..3 {
+        let batch: Vec<Event> =
+            (0..3_000).map(|n| event(Some(&format!("e{round}-{n}")), &format!("u{}", n % 50), "a", n)).collect();
+        let reversed: Vec<Event> = batch.iter().rev().cloned().collect();
+        let both = tokio::join!(stores[0].append_events(&batch), stores[1].append_events(&reversed));
+        assert_eq!(both.0.unwrap().accepted + both.1.unwrap().accepted, 3_000, "round {round}");
+    }
 }
 
 async fn a_batch_is_stored_whole_or_not_at_all(database: &Database) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use medley::domain::{Domain, Item};
+use medley::domain::{Domain, Item, ItemPatch};
 use medley::store::{ItemChange, ItemSearch, Upserted};
 
 use crate::database::{Database, item, item_id};
@@ -10,6 +10,7 @@ use crate::database::{Database, item, item_id};
 on_both_databases!(
     an_item_is_created_updated_or_unchanged,
     a_deleted_item_is_gone_until_it_is_stored_again,
+    changes_to_one_item_do_not_undo_each_other,
     lists_are_paged_in_the_byte_order_of_ids,
     search_finds_words_in_any_script_and_case,
     changes_replay_the_catalogue_and_go_on_from_there,
@@ -67,6 +68,29 @@ async fn a_deleted_item_is_gone_until_it_is_stored_again(database: &Database) {
     assert!(store.search_items(&ItemSearch { limit: 10, ..ItemSearch::default() }).await.unwrap().items.is_empty());
     assert_eq!(store.upsert_items(std::slice::from_ref(&film)).await.unwrap(), [Upserted::Created]);
     assert_eq!(store.item(&film.id).await.unwrap(), Some(film));
+}
+
+async fn changes_to_one_item_do_not_undo_each_other(database: &Database) {
+    let stores = [database.store().await, database.replica().await];
+    let film = item("m1", "movie", "Before");
+    assert_eq!(stores[0].patch_item(&film.id, &ItemPatch::default()).await.unwrap(), None);
+    stores[0].upsert_items(std::slice::from_ref(&film)).await.unwrap();
+    for n in 0..20 {
+        let title = ItemPatch { title: Some(format!("Title {n}")), ..ItemPatch::default() };
+        let hidden = ItemPatch { available: Some(n % 2 == 1), ..ItemPatch::default() };
+        let both = tokio::join!(stores[0].patch_item(&film.id, &title), stores[1].patch_item(&film.id, &hidden));
+        assert!(both.0.unwrap().is_some() && both.1.unwrap().is_some());
+        let now = stores[0].item(&film.id).await.unwrap().unwrap();
+        assert_eq!((now.title, now.available), (format!("Title {n}"), n % 2 == 1));
+    }
+    let search = ItemSearch { text: Some("title 19".into()), limit: 5, ..ItemSearch::default() };
+    assert_eq!(stores[0].search_items(&search).await.unwrap().items.len(), 1);
+    // What changes nothing is no change to whoever follows.
+    let (newest, _) = stores[0].item_changes(0, 10).await.unwrap().pop().unwrap();
+    stores[0].patch_item(&film.id, &ItemPatch { available: Some(true), ..ItemPatch::default() }).await.unwrap();
+    assert!(stores[0].item_changes(newest, 10).await.unwrap().is_empty());
+    stores[0].delete_item(&film.id).await.unwrap();
+    assert_eq!(stores[0].patch_item(&film.id, &ItemPatch::default()).await.unwrap(), None);
 }
 
 async fn lists_are_paged_in_the_byte_order_of_ids(database: &Database) {

@@ -11,6 +11,8 @@ on_both_databases!(
     behaviour_that_is_there_is_encrypted,
     only_the_key_that_it_was_encrypted_with_opens_a_store,
     the_master_key_changes_while_services_run,
+    who_looked_before_the_key_was_made_does_nothing_in_clear,
+    all_tenants_are_under_one_master_key,
     erasing_and_writing_at_once_leaves_nothing_that_cannot_be_read,
 );
 
@@ -97,6 +99,52 @@ async fn the_master_key_changes_while_services_run(database: &Database) {
     assert!(error.to_string().contains("not the one"), "{error}");
 }
 
+async fn who_looked_before_the_key_was_made_does_nothing_in_clear(database: &Database) {
+    let early = database.store().await;
+    assert!(!early.unlock().await.unwrap());
+    let with_key = store::Options { master_key: Some(master_key(1).into()), ..database.options() };
+    let late = store::open(&with_key).await.unwrap();
+    assert!(late.unlock().await.unwrap());
+    late.append_events(&[secret(1)]).await.unwrap();
+    let (ann, person) = (user("ann"), user("canary-user-1"));
+    let refused = [
+        early.append_events(&[secret(2)]).await.map(drop),
+        early.load_events(&[secret(3)]).await.map(drop),
+        early.erase_user(&person).await.map(drop),
+        early.merge_users(&person, &ann).await.map(drop),
+        early.user_events(&person, None, 10).await.map(drop),
+    ];
+    for outcome in refused {
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("master key is needed"), "{error}");
+    }
+    assert_eq!(late.events(0, 10).await.unwrap().len(), 1, "all that is stored can be read");
+    // A tenant that has done nothing yet is no exception.
+    let other = database.replica().await.of_tenant(&"other".parse().unwrap());
+    assert!(message(other.as_ref()).await.contains("master key is needed"));
+}
+
+async fn all_tenants_are_under_one_master_key(database: &Database) {
+    let options = |number| store::Options { master_key: Some(master_key(number).into()), ..database.options() };
+    let store = store::open(&options(1)).await.unwrap();
+    store.migrate().await.unwrap();
+    store.append_events(&[secret(1)]).await.unwrap();
+    let (one, two) = ("one".parse().unwrap(), "two".parse().unwrap());
+    assert!(store.of_tenant(&one).unlock().await.unwrap());
+    let wrong = store::open(&options(2)).await.unwrap().of_tenant(&two);
+    assert!(message(wrong.as_ref()).await.contains("not the one"));
+    store.change_master_key(&master_key(2)).await.unwrap();
+    // Again, as after one that was cut off: those that are under the new key stay so.
+    store.change_master_key(&master_key(2)).await.unwrap();
+    let after = store::open(&options(2)).await.unwrap();
+    for tenant in [&one, &two] {
+        assert!(after.of_tenant(tenant).unlock().await.unwrap());
+    }
+    // A process that still has the old key makes none that the new one does not open.
+    let three = store.of_tenant(&"three".parse().unwrap());
+    assert!(message(three.as_ref()).await.contains("not the one"));
+}
+
 async fn erasing_and_writing_at_once_leaves_nothing_that_cannot_be_read(database: &Database) {
     let options = store::Options { master_key: Some(master_key(1).into()), ..database.options() };
     let store = store::open(&options).await.unwrap();
@@ -127,6 +175,32 @@ async fn erasing_and_writing_at_once_leaves_nothing_that_cannot_be_read(database
     let histories = store.histories(None, 10).await.unwrap();
     let counted: u32 = histories.iter().flat_map(|(_, history)| history).map(|entry| entry.count).sum();
     assert_eq!(u64::from(counted), count);
+}
+
+/// A backup reads for as long as it takes: an erasure, and whoever writes after it, do not wait for its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_does_not_wait_for_a_long_reader() {
+    let database = Database::sqlite();
+    let store = database.store().await;
+    store.append_events(&[secret(1), secret(2)]).await.unwrap();
+    let raw = SqlitePool::connect(&database.options().url).await.unwrap();
+    let mut reading = raw.begin().await.unwrap();
+    let count = "SELECT count(*) FROM events";
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *reading).await.unwrap(), 2);
+    store.append_events(&[secret(3)]).await.unwrap();
+    let writes = async {
+        for number in 0..5 {
+            store.erase_user(&user(&format!("canary-user-{number}"))).await.unwrap();
+        }
+        store.append_events(&[secret(4)]).await.unwrap();
+    };
+    // Five seconds is what each of them would wait for a writer.
+    tokio::time::timeout(std::time::Duration::from_secs(20), writes).await.expect("they wait for the reader");
+    assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *reading).await.unwrap(), 2, "it reads on");
+    drop(reading);
+    raw.close().await;
+    store.erase_user(&user("canary-user-4")).await.unwrap();
+    assert!(!holds(&database.bytes(), "canary"), "the next erasure empties the log of writes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

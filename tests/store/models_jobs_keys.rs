@@ -88,17 +88,22 @@ async fn keys_are_kept_and_revoked(database: &Database) {
     store.create_key(&second).await.unwrap();
     assert_eq!(store.keys().await.unwrap(), [key.clone(), second.clone()]);
     assert!(matches!(store.create_key(&key).await, Err(StoreError::Conflict(_))));
+    assert!(!store.rotate_key("k1", &[2; 32], at(150), at(100)).await.unwrap(), "it has expired");
+    assert_eq!(store.keys().await.unwrap()[0], key);
+    assert!(store.rotate_key("k1", &[2; 32], at(150), at(99)).await.unwrap());
+    let previous = Some(PreviousSecret { secret_hash: key.secret_hash, until: at(150) });
+    let key = KeyRecord { secret_hash: vec![2; 32], previous, ..key };
     assert!(store.revoke_key("k1", at(5)).await.unwrap());
     assert!(!store.revoke_key("k1", at(6)).await.unwrap());
     assert!(!store.revoke_key("k3", at(6)).await.unwrap());
     assert_eq!(store.keys().await.unwrap(), [KeyRecord { revoked_at: Some(at(5)), ..key }, second.clone()]);
 
-    assert!(store.rotate_key("k2", &[1; 32], at(50)).await.unwrap());
+    assert!(store.rotate_key("k2", &[1; 32], at(50), at(7)).await.unwrap());
     let previous = Some(PreviousSecret { secret_hash: second.secret_hash.clone(), until: at(50) });
     let rotated = KeyRecord { secret_hash: vec![1; 32], previous, ..second };
     assert_eq!(store.keys().await.unwrap()[1], rotated);
-    assert!(!store.rotate_key("k1", &[2; 32], at(50)).await.unwrap(), "it is revoked");
-    assert!(!store.rotate_key("k3", &[2; 32], at(50)).await.unwrap());
+    assert!(!store.rotate_key("k1", &[3; 32], at(50), at(7)).await.unwrap(), "it is revoked");
+    assert!(!store.rotate_key("k3", &[3; 32], at(50), at(7)).await.unwrap());
     let same = KeyRecord { secret_hash: vec![3; 32], tenant: "other".parse().unwrap(), ..rotated };
     assert!(
         matches!(store.create_key(&same).await, Err(StoreError::Conflict(_))),
