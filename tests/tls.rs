@@ -5,10 +5,13 @@ mod support {
     pub mod server;
 }
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use support::server::Server;
 
@@ -73,6 +76,40 @@ async fn https_with_a_certificate_that_changes() {
     until(&second, &server.url("/livez"), true).await;
     let third = client(certificate(files.path()));
     until(&third, &server.url("/livez"), true).await;
+}
+
+/// The protocol that a client gets who would rather speak HTTP/2, as curl and browsers would, and what it is answered.
+fn negotiated(folder: &Path, address: &str) -> (Option<Vec<u8>>, String) {
+    let mut trusted = rustls::RootCertStore::empty();
+    let pem = std::fs::read(folder.join("cert.pem")).unwrap();
+    trusted.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let mut config = rustls::ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = "127.0.0.1".try_into().unwrap();
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    (connection.alpn_protocol().map(<[u8]>::to_vec), String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_would_rather_speak_http2_is_answered_in_what_is_spoken_here() {
+    let (data, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| files.path().join(name).display().to_string();
+    let mut trusted = client(certificate(files.path()));
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let variables = [("MEDLEY_SERVER__TLS_CERTIFICATE", cert.as_str()), ("MEDLEY_SERVER__TLS_KEY", key.as_str())];
+    let server = Server::start(data.path(), &variables);
+    for when in ["from the start", "with another certificate"] {
+        until(&trusted, &server.url("/livez"), true).await;
+        let (protocol, answer) = negotiated(files.path(), server.address.trim_start_matches("https://"));
+        assert_eq!(protocol.as_deref(), Some(&b"http/1.1"[..]), "{when}");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{when}: {answer}");
+        trusted = client(certificate(files.path()));
+    }
 }
 
 #[test]

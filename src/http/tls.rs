@@ -2,9 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 
 /// How often the files are looked at.
@@ -29,7 +31,7 @@ impl Tls {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (chain, secret) = read(certificate, key).await?;
         let digest = digest(&chain, &secret);
-        let config = RustlsConfig::from_pem(chain, secret).await?;
+        let config = RustlsConfig::from_config(usable(chain, secret).await?);
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), config, digest })
     }
 
@@ -45,7 +47,7 @@ impl Tls {
                         continue;
                     }
                     self.digest = digest;
-                    self.config.reload_from_pem(chain, secret).await
+                    usable(chain, secret).await.map(|config| self.config.reload_from_config(config))
                 }
                 // Between two versions of a file there may be none.
                 Err(error) => {
@@ -61,6 +63,13 @@ impl Tls {
             }
         }
     }
+}
+
+/// What a certificate and its key make. To clients that would rather speak HTTP/2 (ALPN, RFC 7301) it offers what the service speaks.
+async fn usable(chain: Vec<u8>, secret: Vec<u8>) -> io::Result<Arc<ServerConfig>> {
+    let mut config = ServerConfig::clone(&*RustlsConfig::from_pem(chain, secret).await?.get_inner());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 async fn read(certificate: &Path, key: &Path) -> io::Result<(Vec<u8>, Vec<u8>)> {
