@@ -186,11 +186,17 @@ impl LiveCatalogue {
         outcome.map(|()| new)
     }
 
-    /// What this process has written itself comes back from the store as well.
-    fn leave_out_known(&self, items: &mut Vec<Item>, progress: &mut Progress) {
+    /// What this process has written itself comes back from the store as well. What the page before changes, which is not taken in yet, is not known.
+    fn leave_out_known(&self, items: &mut Vec<Item>, before: Option<&Page>, progress: &mut Progress) {
+        let named = |page| {
+            let Page { stored, deleted, .. }: &Page = page;
+            stored.iter().map(ReadItem::id).chain(deleted).collect::<HashSet<_>>()
+        };
+        let changing = before.map(named).unwrap_or_default();
         let catalogue = self.read();
         items.retain(|item| {
-            let is_known = catalogue.index_of(&item.id).and_then(|index| catalogue.get(index)) == Some(item);
+            let is_known = !changing.contains(&item.id)
+                && catalogue.index_of(&item.id).and_then(|index| catalogue.get(index)) == Some(item);
             if is_known {
                 progress.unseen.remove(&item.id);
             }
@@ -230,7 +236,7 @@ impl LiveCatalogue {
                     ItemChange::Deleted(id) => deleted.push(id),
                 }
             }
-            self.leave_out_known(&mut stored, &mut progress);
+            self.leave_out_known(&mut stored, before.as_ref(), &mut progress);
             let reading = spawn_blocking(move || read(stored));
             if let Some(page) = before.take() {
                 self.take_in(page, &mut progress);

@@ -100,6 +100,8 @@ impl LiveModels {
             return Ok(None);
         }
         let mut refused = self.switching.lock().await;
+        // Whoever had it may have switched to another.
+        let Some(active) = in_time(patience, store.active_model()).await? else { return Ok(None) };
         let mut candidates = vec![active];
         if self.current.load().is_none() {
             candidates.extend(in_time(patience, store.models()).await?.into_iter().map(|record| record.version));
