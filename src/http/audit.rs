@@ -19,10 +19,31 @@ fn act(method: &Method, route: &str) -> Option<&'static str> {
         ("POST", "/api/models/train") => "model.train",
         ("POST", "/api/models/{version}/activate") => "model.activate",
         ("DELETE", "/api/users/{id}") => "user.erase",
-        ("GET", "/api/users/{id}/export") => "user.export",
+        ("GET" | "HEAD", "/api/users/{id}/export") => "user.export",
         ("POST", "/api/users/{id}/merge") => "user.merge",
         _ => return None,
     })
+}
+
+/// Who does a recorded act, for a handler that knows of somebody else whom it is done to.
+#[derive(Clone)]
+pub struct Actor {
+    name: String,
+    request_id: Option<RequestId>,
+}
+
+impl Actor {
+    /// Records that the act concerns this person as well.
+    pub async fn record(&self, service: &Service, act: &str, user: &UserId) -> Result<(), ApiError> {
+        let act = NewAct {
+            at: Timestamp::now(),
+            actor: &self.name,
+            act,
+            subject: Subject::Person(user),
+            request_id: self.request_id.as_ref().and_then(|RequestId(id)| id.to_str().ok()),
+        };
+        Ok(service.store.record_act(&act).await.map_err(ServiceError::Store)?)
+    }
 }
 
 /// Records the request if it is such an act. One whose path names nobody and nothing is refused by its handler, and not recorded.
@@ -49,5 +70,7 @@ pub async fn record(parts: &mut Parts, service: &Service, caller: &Caller, now: 
         subject,
         request_id: request_id.as_ref().and_then(|RequestId(id)| id.to_str().ok()),
     };
-    Ok(service.store.record_act(&act).await.map_err(ServiceError::Store)?)
+    service.store.record_act(&act).await.map_err(ServiceError::Store)?;
+    parts.extensions.insert(Actor { name: caller.name().to_owned(), request_id });
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Who may: the guard in front of a route.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::AUTHORIZATION;
@@ -10,8 +11,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::audit;
+use super::elsewhere;
 use super::problem::ApiError;
 use super::router::App;
+use crate::domain::Tenant;
 use crate::serving::Service;
 use crate::serving::keys::{Admission, Caller, Refusal, Scope, Standing};
 
@@ -74,7 +77,12 @@ pub async fn guard(
 ) -> Result<Response, ApiError> {
     let now = Timestamp::now();
     let caller = caller(app, request.headers(), needs, now)?;
-    let service = app.tenants.service(&caller.tenant()).ok_or(ApiError::Unavailable)?;
+    if let Caller::Anyone = caller
+        && let Some(header) = elsewhere::told_by(request.headers())
+    {
+        return Err(ApiError::Elsewhere(header));
+    }
+    let service = service_of(app, &caller.tenant()).await.ok_or(ApiError::Unavailable)?;
     let Admission { standings, refused } = caller.admit(now);
     let answer = async {
         if let Some((limit, seconds)) = refused {
@@ -90,6 +98,19 @@ pub async fn guard(
         tell(response.headers_mut(), &standings);
     }
     Ok(response)
+}
+
+/// The service of a tenant. That of a new one starts after its key was read.
+async fn service_of(app: &App, tenant: &Tenant) -> Option<Arc<Service>> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let started = Instant::now();
+    loop {
+        let service = app.tenants.service(tenant);
+        if service.is_some() || started.elapsed() > PATIENCE {
+            return service;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The limits of the key and how they stand, as in <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>.

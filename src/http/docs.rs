@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
@@ -32,8 +33,8 @@ pub async fn docs() -> Result<Response, ApiError> {
 }
 
 /// The files that the reader is made of.
-pub async fn docs_file(path: Option<Path<String>>) -> Result<Response, ApiError> {
-    let Some(Path(path)) = path else { return Err(ApiError::NoRoute) };
+pub async fn docs_file(path: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
+    let Ok(Path(path)) = path else { return Err(ApiError::NoRoute) };
     asset(&path)
 }
 

@@ -77,7 +77,7 @@ pub async fn append(
         match row {
             Ok(event) => events.push(event),
             Err(error) => {
-                rejected.push(Rejected { index, detail: format!("{}: {}", error.pointer, error.detail) });
+                rejected.push(Rejected { index, detail: error.text() });
                 errors.push(FieldError::new(format!("/events/{index}{}", error.pointer), error.detail));
             }
         }

@@ -1,5 +1,6 @@
 //! What bodies are made of: values that refuse what is out of bounds in the very place where it stands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -92,6 +93,40 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
 impl<const MIN: usize, const MAX: usize, const COUNT: usize> List<Text<MIN, MAX>, COUNT> {
     pub fn into_strings(self) -> Vec<String> {
         self.0.into_iter().map(|text| text.0).collect()
+    }
+}
+
+/// Values by name, each name once, at most `MAX`; names of `CHARS` characters at most.
+#[derive(Debug, Clone)]
+pub struct Named<V, const CHARS: usize, const MAX: usize>(pub BTreeMap<String, V>);
+
+impl<'de, V: Deserialize<'de>, const CHARS: usize, const MAX: usize> Deserialize<'de> for Named<V, CHARS, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<V, const CHARS: usize, const MAX: usize>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>, const CHARS: usize, const MAX: usize> Visitor<'de> for Entries<V, CHARS, MAX> {
+            type Value = BTreeMap<String, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some(Text(name)) = map.next_key::<Text<1, CHARS>>()? {
+                    if entries.contains_key(&name) {
+                        return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
+                    }
+                    if entries.len() == MAX {
+                        return Err(de::Error::custom(format_args!("names more than {MAX}")));
+                    }
+                    entries.insert(name, map.next_value()?);
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_map(Entries::<V, CHARS, MAX>(PhantomData)).map(Self)
     }
 }
 
@@ -255,6 +290,14 @@ mod tests {
         assert!(read::<Text<1, 9>>(r#""a\nb""#).is_err() && read::<Prose<9>>(r#""a\nb""#).is_ok());
         assert_eq!(read::<List<u8, 2>>("[1, 2]").unwrap().0, [1, 2]);
         assert!(read::<List<u8, 2>>("[1, 2, 3]").unwrap_err().contains("more than 2"));
+    }
+
+    #[test]
+    fn names_are_bounded_and_stand_once() {
+        assert_eq!(read::<Named<u8, 3, 2>>(r#"{"b": 1, "a": 2}"#).unwrap().0.into_values().collect::<Vec<_>>(), [2, 1]);
+        assert!(read::<Named<u8, 3, 2>>(r#"{"a": 1, "b": 2, "c": 3}"#).unwrap_err().contains("more than 2"));
+        assert!(read::<Named<u8, 3, 2>>(r#"{"a": 1, "a": 2}"#).unwrap_err().contains("duplicate field `a`"));
+        assert!(read::<Named<u8, 3, 2>>(r#"{"abcd": 1}"#).unwrap_err().contains("at most 3"));
     }
 
     #[test]

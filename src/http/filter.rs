@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use super::fields::{Day, List, Object, Text};
+use super::fields::{Day, List, Named, Object, Text};
 use super::recommend_body::{Key, set_once};
 use crate::domain::{Domain, Filter, Filters, ItemId, SetFilter};
 
@@ -17,7 +17,9 @@ pub const MAX_ATTRIBUTES: usize = 20;
 /// How many items `items` may name.
 pub const MAX_ITEMS: usize = 10_000;
 
-pub type Label = Text<1, 200>;
+const MAX_LABEL_CHARS: usize = 200;
+
+pub type Label = Text<1, MAX_LABEL_CHARS>;
 
 const FIELDS: [&str; 4] = ["genres", "released", "attributes", "items"];
 
@@ -42,18 +44,8 @@ struct Span {
     to: Option<Day>,
 }
 
-/// The attributes of a filter: at most [`MAX_ATTRIBUTES`].
-struct Attributes(BTreeMap<String, SetFilter>);
-
-impl<'de> Deserialize<'de> for Attributes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read: BTreeMap<Label, Object<SetBody>> = Deserialize::deserialize(deserializer)?;
-        if read.len() > MAX_ATTRIBUTES {
-            return Err(de::Error::custom(format_args!("names more than {MAX_ATTRIBUTES} attributes")));
-        }
-        Ok(Self(read.into_iter().map(|(name, set)| (name.0, set.into())).collect()))
-    }
-}
+/// The attributes of a filter.
+type Attributes = Named<Object<SetBody>, MAX_LABEL_CHARS, MAX_ATTRIBUTES>;
 
 /// Reads a filter; with domains, fields of their names hold further filters.
 pub struct FilterSeed<'a> {
@@ -96,7 +88,9 @@ impl<'de> Visitor<'de> for FilterSeed<'_> {
             genres: genres.map(SetFilter::from).unwrap_or_default(),
             released_from: span.from.map(|day| day.0),
             released_to: span.to.map(|day| day.0),
-            attributes: attributes.map(|read| read.0).unwrap_or_default(),
+            attributes: attributes
+                .map(|Named(read)| read.into_iter().map(|(name, set)| (name, set.into())).collect())
+                .unwrap_or_default(),
             items: items.map(|list| list.0.into_iter().collect::<BTreeSet<_>>()),
         };
         Ok(Filters { common, by_domain })

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::fields::{Day, List, Prose, Text, clearable};
+use super::fields::{Day, List, Named, Prose, Text, clearable};
 use super::filter::Label;
 use super::problem::FieldError;
 use super::recommend_body::domain;
@@ -118,19 +118,8 @@ pub fn same_id(in_body: Option<&ItemId>, in_path: &ItemId) -> Result<(), FieldEr
     Ok(())
 }
 
-/// Free facets: at most [`MAX_ATTRIBUTES`].
-#[derive(Debug)]
-struct Attributes<V>(BTreeMap<String, V>);
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Attributes<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read: BTreeMap<Text<1, MAX_ATTRIBUTE_NAME_CHARS>, V> = Deserialize::deserialize(deserializer)?;
-        if read.len() > MAX_ATTRIBUTES {
-            return Err(de::Error::custom(format_args!("has more than {MAX_ATTRIBUTES} attributes")));
-        }
-        Ok(Self(read.into_iter().map(|(name, value)| (name.0, value)).collect()))
-    }
-}
+/// Free facets.
+type Attributes<V> = Named<V, MAX_ATTRIBUTE_NAME_CHARS, MAX_ATTRIBUTES>;
 
 /// The values of an attribute: a text, or a list of them.
 #[derive(Debug)]

@@ -198,7 +198,7 @@ pub async fn batch(Served(service): Served, Text(text): Text) -> Result<Json<Bat
                 items.push(item);
             }
             Err(error) => {
-                let detail = Some(format!("{}: {}", error.pointer, error.detail));
+                let detail = Some(error.text());
                 answer.results.push(RowResult { index, item_id: None, status: RowStatus::Rejected, detail });
                 errors.push(FieldError::new(format!("/{index}{}", error.pointer), error.detail));
             }

@@ -60,7 +60,17 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
     if let Some(name) = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
         return FieldError::new(format!("{place}/{name}"), "is given twice");
     }
-    FieldError::new(place, if is_out_of_range(error) { "is too large a number" } else { message })
+    FieldError::new(place, if is_out_of_range(error) { "is too large a number".to_owned() } else { shortened(message) })
+}
+
+/// As much of a message as helps: it may quote what the caller sent, and ends with what was expected.
+fn shortened(message: &str) -> String {
+    const ENDS: usize = 200;
+    let (head, tail) = (message.char_indices().nth(ENDS), message.char_indices().nth_back(ENDS));
+    match (head, tail) {
+        (Some((head, _)), Some((tail, _))) if head < tail => format!("{}…{}", &message[..head], &message[tail..]),
+        _ => message.to_owned(),
+    }
 }
 
 fn escaped(key: &str) -> String {
@@ -192,6 +202,9 @@ mod tests {
             ("", false, "", "EOF"),
             (r#"{"name": "a"} x"#, false, "", "trailing"),
         ];
+        let (.., detail) = errors(&format!(r#"{{"name": "a", "numbers": "{}"}}"#, "x".repeat(1_000_000)));
+        assert!(detail.starts_with("invalid type") && detail.ends_with("expected a sequence"), "{detail}");
+        assert!(detail.len() < 500, "{detail}");
         for (text, well_formed, pointer, detail) in cases {
             let found = errors(text);
             assert_eq!(found.0, well_formed, "{text}: {found:?}");

@@ -4,8 +4,8 @@ use std::any::Any;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
@@ -38,12 +38,15 @@ impl Room {
     }
 }
 
-/// Gives up on what takes too long.
+/// Gives up on what takes too long. A body has its own time beforehand, so that what is done with it has as much whoever sends it.
 pub async fn in_time(
     app: &App,
     answering: impl Future<Output = Result<Response, ApiError>>,
 ) -> Result<Response, ApiError> {
-    tokio::time::timeout(app.config.server.request_timeout(), answering).await.map_err(|_| ApiError::Timeout)?
+    let server = &app.config.server;
+    tokio::time::timeout(server.body_timeout() + server.request_timeout(), answering)
+        .await
+        .map_err(|_| ApiError::Timeout)?
 }
 
 /// Reads the body, and then refuses at once what the service has no room for.
@@ -108,6 +111,11 @@ async fn read<'a>(
         bytes.extend_from_slice(&chunk);
     }
     if total > limit { Err(Unread::TooLarge) } else { Ok((bytes, share)) }
+}
+
+/// Whether a status says that there is no room, or not so much for this key.
+pub fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// A panic in a handler is a bug: it ends one request, not the service.

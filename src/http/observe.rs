@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{metrics, problem};
+use super::{limits, metrics, problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,8 +34,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     #[allow(clippy::cast_precision_loss)]
     let ms = took.as_micros() as f64 / 1e3;
     // What is refused under load is counted above: a line for each would cost more than the refusal.
-    let is_refused = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    if is_refused || matches!(route, "/livez" | "/readyz" | "/metrics") {
+    if limits::is_refusal(status) || matches!(route, "/livez" | "/readyz" | "/metrics") {
         tracing::debug!(method, route, status = status.as_u16(), ms, "answered");
     } else {
         tracing::info!(method, route, status = status.as_u16(), ms, "answered");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -23,6 +23,11 @@ impl FieldError {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
+
+    /// Both in one text.
+    pub fn text(&self) -> String {
+        if self.pointer.is_empty() { self.detail.clone() } else { format!("{}: {}", self.pointer, self.detail) }
+    }
 }
 
 /// Why a request is not answered as asked.
@@ -38,6 +43,8 @@ pub enum ApiError {
     BodyIncomplete,
     /// No key, or not one that is known.
     Unauthorized(&'static str),
+    /// Without a key, and this header says that it comes from a page of elsewhere.
+    Elsewhere(HeaderName),
     /// The key has none of these scopes.
     Forbidden(&'static str),
     NoRoute,
@@ -108,7 +115,7 @@ impl ApiError {
         match self {
             Self::NotJson(_) => (StatusCode::BAD_REQUEST, "not_json", None),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", None),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", None),
+            Self::Forbidden(_) | Self::Elsewhere(_) => (StatusCode::FORBIDDEN, "forbidden", None),
             Self::NoRoute => (StatusCode::NOT_FOUND, "no_route", None),
             Self::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found", None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
@@ -131,14 +138,23 @@ impl ApiError {
         match self {
             Self::NotJson(error) => format!("The body is not JSON: {}.", error.detail),
             Self::Invalid(errors) => match errors.as_slice() {
-                [error] if error.pointer.is_empty() => format!("The body {}.", error.detail),
-                [error] => format!("{}: {}.", error.pointer, error.detail),
+                // What a library says of it is no verb.
+                [error] if error.pointer.is_empty() && error.detail.starts_with("invalid ") => {
+                    sentence(format!("The body: {}", error.detail))
+                }
+                [error] if error.pointer.is_empty() => sentence(format!("The body {}", error.detail)),
+                [error] => sentence(error.text()),
                 _ => format!("{} things are wrong.", errors.len()),
             },
             Self::TooLarge(limit) => format!("The body is larger than {limit} bytes."),
             Self::BodyIncomplete => "The body broke off or did not arrive in time.".to_owned(),
             Self::Unauthorized(why) => format!("{why}: send `Authorization: Bearer <key>`."),
             Self::Forbidden(needed) => format!("The key lacks the scope; one of these is needed: {needed}."),
+            Self::Elsewhere(header) => {
+                format!(
+                    "While there is no API key only this machine is served, and the header `{header}` names another; `medley keys create` makes a key."
+                )
+            }
             Self::NoRoute => "There is no such route; /docs lists them.".to_owned(),
             Self::MethodNotAllowed => "This route does not have that method; `Allow` lists those it has.".to_owned(),
             Self::NotFound { what, id } => format!("There is no {what} `{id}`."),
@@ -158,6 +174,11 @@ impl ApiError {
             }
         }
     }
+}
+
+/// With a full stop, unless it asks something.
+fn sentence(text: String) -> String {
+    if text.ends_with(['?', '.']) { text } else { text + "." }
 }
 
 impl From<ServiceError> for ApiError {

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::Timestamp;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 
 use super::auth::{ADMIN, CATALOGUE, EVENTS, Needs, READ, RECOMMEND};
 use super::problem::ApiError;
+use super::refusals::Refusals;
 use super::{
     auth, docs, events, health, items, jobs, limits, metrics, models, observe, openapi, providers, recommend, users,
 };
@@ -33,6 +34,7 @@ pub struct Shared {
     pub tenants: Arc<Tenants>,
     pub keys: Arc<Keys>,
     pub room: limits::Room,
+    pub refusals: Refusals,
     /// The OpenAPI document, as text.
     pub openapi: Bytes,
 }
@@ -96,6 +98,7 @@ pub async fn router(service: Arc<Service>) -> Router {
     let app = Arc::new(Shared {
         config: Arc::clone(config),
         room: limits::Room::new(&config.server),
+        refusals: Refusals::new(),
         openapi: super::openapi(&config.domains, &config.large_model.names()).to_string().into(),
         keys,
         tenants,
@@ -114,10 +117,15 @@ pub async fn router(service: Arc<Service>) -> Router {
         .with_state(app)
 }
 
-/// What stands before a route that needs a key: a limit on time, the guard, and room for those it lets pass. One layer, as each costs every request.
-async fn admit(State((app, needs)): State<(App, Needs)>, request: Request, next: Next) -> Result<Response, ApiError> {
+/// What stands before a route that needs a key: a limit on time, the guard, room for those it lets pass, and the pace of refusals. One layer, as each costs
+/// every request.
+async fn admit(State((app, needs)): State<(App, Needs)>, request: Request, next: Next) -> Response {
     let admitted = async |request| limits::admit(&app, request, next).await;
-    limits::in_time(&app, auth::guard(&app, needs, request, admitted)).await
+    let answer = limits::in_time(&app, auth::guard(&app, needs, request, admitted)).await.into_response();
+    if limits::is_refusal(answer.status()) {
+        app.refusals.turn().await;
+    }
+    answer
 }
 
 /// Takes over keys and tenants made or revoked elsewhere, as long as the service lives; and keeps the recorder's buffers short.

@@ -1,10 +1,11 @@
 //! People: what is held about them, and their right to take it along or have it erased.
 
-use axum::Json;
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::audit::Actor;
 use super::auth::Served;
 use super::cursor;
 use super::extract::{self, Parameters, PathId};
@@ -93,7 +94,8 @@ pub struct Export {
     params(("id" = String, Path, description = "The person")),
     responses((status = 200, description = "All that is held", body = Export)))]
 pub async fn export(Served(service): Served, PathId(user): PathId<UserId>) -> Result<Json<Export>, ApiError> {
-    const PAGE: u32 = 1_000;
+    // Where behaviour is encrypted, every page costs the reading of all of it.
+    const PAGE: u32 = 100_000;
     let mut events: Vec<EventAnswer> = Vec::new();
     let mut before = None;
     loop {
@@ -159,12 +161,15 @@ pub struct Merged {
     responses((status = 200, description = "What moved", body = Merged)))]
 pub async fn merge(
     Served(service): Served,
+    Extension(actor): Extension<Actor>,
     PathId(user): PathId<UserId>,
     extract::Json(body): extract::Json<MergeBody>,
 ) -> Result<Json<Merged>, ApiError> {
     if body.from == user {
         return Err(ApiError::field("/from", "is the person who takes over"));
     }
+    // Whoever looks for what became of them finds it under their own id.
+    actor.record(&service, "user.merge_from", &body.from).await?;
     let moved = service.merge_users(&body.from, &user).await?;
     Ok(Json(Merged { user_id: user, from: body.from, moved }))
 }

@@ -71,6 +71,11 @@ fn recommend_cases() -> Vec<Case> {
         post(RECOMMEND, r#"{"filter": {"genres": {"some": []}}}"#, "/filter/genres/some"),
         post(RECOMMEND, r#"{"filter": {"attributes": {"language": {"is": "en"}}}}"#, "/filter/attributes/language/is"),
         post(RECOMMEND, r#"{"limit": 1, "limit": 2}"#, "/limit"),
+        post(
+            RECOMMEND,
+            r#"{"filter": {"attributes": {"language": {"none": ["en"]}, "language": {"any": ["en"]}}}}"#,
+            "/filter/attributes/language",
+        ),
         // out of bounds
         post(RECOMMEND, r#"{"limit": 0}"#, "/limit"),
         post(RECOMMEND, r#"{"limit": -5}"#, "/limit"),

@@ -79,6 +79,33 @@ async fn who_is_slow_is_let_go() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
+/// A body that takes its time takes none of what the answer has: a provider that says nothing costs its opinion, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_body_and_a_slow_provider_are_still_answered() {
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", hanging.local_addr().unwrap());
+    let settings = [
+        ("MEDLEY_SERVER__REQUEST_TIMEOUT_MS", "2000"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__P__KIND", "chat"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__P__BASE_URL", &url),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__P__ALLOW_PRIVATE", "true"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__P__MODEL", "none"),
+        ("MEDLEY_LARGE_MODEL__PROVIDERS__P__TIMEOUT_MS", "60000"),
+        ("MEDLEY_LARGE_MODEL__RERANK", "p"),
+    ];
+    let running = serve(&settings).await;
+    let body = r#"{"movie": ["horror"], "rerank": "llm"}"#;
+    let head = format!(
+        "POST /api/recommend HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = connect(running.address, &head).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("llm_timed_out"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_slow_takes_no_place_of_others() {
     let settings = [("MEDLEY_SERVER__MAX_CONCURRENCY", "1"), ("MEDLEY_SERVER__MAX_RANKINGS", "1")];

@@ -70,6 +70,7 @@ async fn what_admins_do_is_recorded_before_it_is_done_and_names_nobody() {
         ("POST", "/api/models/none/activate", "", 404),
         ("DELETE", "/api/users/ann%20b", "", 200),
         ("GET", "/api/users/ann/export", "", 200),
+        ("HEAD", "/api/users/bob/export", "", 200),
         ("POST", "/api/users/ann/merge", r#"{"from": "visitor"}"#, 200),
         ("GET", "/api/users/ann/events", "", 200),
         ("PATCH", "/api/items/movie-02", "{}", 200),
@@ -86,7 +87,9 @@ async fn what_admins_do_is_recorded_before_it_is_done_and_names_nobody() {
             ("model.activate", "none"),
             ("user.erase", ""),
             ("user.export", ""),
-            ("user.merge", "")
+            ("user.export", ""),
+            ("user.merge", ""),
+            ("user.merge_from", "")
         ]
     );
     assert!(acts.iter().all(|act| act.actor == "anyone" && act.request_id.as_deref() == Some("caller-7")), "{acts:?}");
@@ -103,6 +106,7 @@ async fn it_says_how_it_is() {
     assert_eq!(ready, json!({"ready": true, "store": true, "items": 36, "model_version": null}));
     app.recommend(&json!({})).await;
     app.get("/no/such/route").await.problem(404);
+    app.get("/docs/%ff").await.problem(404);
     let metrics = app.get("/metrics").await;
     assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
     let text = metrics.text();
