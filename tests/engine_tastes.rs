@@ -243,6 +243,55 @@ fn a_title_is_a_like_and_is_not_returned() {
 }
 
 #[test]
+fn who_names_a_title_gets_what_is_like_it() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let popular = ["movie-filler-1", "movie-filler-2", "movie-filler-3"];
+    let model = model(&mut catalogue, &items, &[&popular, &["movie-alien", "movie-the-godfather"]]);
+    let named = ask(&tastes(&[("movie", "Alien")]), Some(&model), &catalogue, &[]);
+    let (_, films) = &named.lists[1];
+    let mut first: Vec<&str> = films.iter().take(3).map(|ranked| ranked.item.title.as_str()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["Blade Runner", "Hidden", "The Godfather"], "by content, and by what people choose");
+    for ranked in &films[..3] {
+        let alike: Vec<_> = ranked.reasons.iter().filter(|reason| reason.code == ReasonCode::SimilarTo).collect();
+        assert_eq!(alike.len(), 1, "{:?}", ranked.reasons);
+        assert_eq!(
+            (alike[0].text.as_str(), alike[0].evidence.as_slice()),
+            ("Similar to Alien", &[id("movie-alien")][..])
+        );
+        assert!(alike[0].weight > 0.3, "{:?}", ranked.reasons);
+    }
+}
+
+#[test]
+fn a_reason_claims_no_more_than_is_true() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(&mut catalogue, &items, &[&["movie-alien", "game-dead-space"], &["movie-the-godfather"]]);
+    let answer = ask(&tastes(&[("movie", "rainy cyberpunk romance")]), None, &catalogue, &[]);
+    let said = |title: &str| {
+        let ranked = answer.lists[1].1.iter().find(|ranked| ranked.item.title == title).unwrap();
+        ranked.reasons[0].text.clone()
+    };
+    assert_eq!(said("Blade Runner"), "Matches your taste for rainy cyberpunk romance");
+    assert_eq!(said("Amélie (2001)"), "Matches in part your taste for rainy cyberpunk romance");
+    let rated = |value: f64| {
+        let rating = Interaction {
+            item_id: id("movie-alien"),
+            kind: InteractionKind::Rating,
+            value: Some(value),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let answer = ask(&query(), Some(&model), &catalogue, &Behaviour::merged(Vec::new(), &[rating]));
+        let reasons = answer.lists.iter().flat_map(|(_, list)| list).flat_map(|ranked| ranked.reasons.clone());
+        reasons.filter(|reason| reason.code == ReasonCode::BecauseYouLiked).count()
+    };
+    assert!(rated(4.0) > 0);
+    assert_eq!(rated(2.5), 0, "to have seen it is not to have liked it");
+}
+
+#[test]
 fn misspellings_are_used_and_named_and_what_is_ambiguous_is_only_suggested() {
     let catalogue = catalogue(items());
     for (name, taste, suggestion, first) in [

@@ -12,10 +12,14 @@ use super::pipeline::with_scorer;
 use super::scorers::content::Content;
 use super::scorers::{ByScorer, CONTENT, Contribution, POPULARITY, Profile, SCORERS, Scorer};
 use super::taste_match::ListTastes;
+use super::tastes::{Resolved, Wanted};
 
 /// The most reasons an item gets, and the most items that one reason names.
 const REASONS: usize = 4;
 const EVIDENCE: usize = 3;
+/// What meets several words by as much is said to match them, and not only a part of them.
+const WHOLE: f32 = 0.5;
+const SIMILAR: &str = "Similar to";
 
 /// For whom and out of what an item was ranked.
 pub(super) struct Asked<'a> {
@@ -43,15 +47,8 @@ pub(super) fn reasons(
     let share_of = |scorer: usize| parts.scorers / total * shares[scorer];
     let (popularity, content) = (share_of(POPULARITY), share_of(CONTENT));
     let mut reasons = Vec::new();
-    let texts = tastes.texts(position);
-    if parts.tastes > 0.0 && !texts.is_empty() {
-        reasons.push(Reason {
-            code: ReasonCode::MatchesTaste,
-            text: format!("Matches your taste for {}", listed(&texts)),
-            names: texts.iter().map(|text| (*text).to_owned()).collect(),
-            evidence: Vec::new(),
-            weight: parts.tastes / total,
-        });
+    if parts.tastes > 0.0 {
+        reasons.extend(from_tastes(catalogue, tastes, position, parts.tastes / total));
     }
     let (behaviour, all) = from_behaviour(asked, item, share_of);
     if behaviour > 0.0 {
@@ -71,7 +68,7 @@ pub(super) fn reasons(
     }
     if content > 0.0 {
         let all = Content.contributions(catalogue, profile, item);
-        reasons.extend(from_items(asked, &all, content, ReasonCode::SimilarTo, "Similar to"));
+        reasons.extend(from_items(asked, &all, content, ReasonCode::SimilarTo, SIMILAR));
     }
     if popularity > 0.0 {
         let text = "Popular now".to_owned();
@@ -83,10 +80,65 @@ pub(super) fn reasons(
             weight: popularity,
         });
     }
+    one_of_each(&mut reasons);
     reasons.retain(|reason| reason.weight.is_finite() && reason.weight > 0.0);
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     reasons.truncate(REASONS);
     reasons
+}
+
+/// What an item has of the tastes for its list: of those for titles that were named, that it is like them; of the others, that it matches them. Of several words that it matches
+/// by less than half, it matches a part.
+fn from_tastes(catalogue: &Catalogue, tastes: &ListTastes<'_>, position: usize, part: f32) -> Vec<Reason> {
+    let all: f32 = tastes.of(position).map(|(_, met)| met).sum();
+    let mut reasons = Vec::new();
+    let mut push = |code, text: &str, evidence: Vec<ItemId>, names: Vec<&str>, met: f32| {
+        if !names.is_empty() {
+            let text = format!("{text} {}", listed(&names));
+            let names = names.into_iter().map(str::to_owned).collect();
+            reasons.push(Reason { code, text, names, evidence, weight: part * met / all });
+        }
+    };
+    let is_title = |taste: &Resolved| matches!(taste.wanted, Wanted::Titles(_));
+    let is_whole = |taste: &Resolved, met: f32| met >= WHOLE || !matches!(taste.wanted, Wanted::Terms(_));
+    for (whole, text) in [(true, "Matches your taste for"), (false, "Matches in part your taste for")] {
+        let matching = || tastes.of(position).filter(|&(taste, met)| !is_title(taste) && is_whole(taste, met) == whole);
+        let mut names: Vec<&str> = Vec::new();
+        matching().for_each(|(taste, _)| push_once(&mut names, &taste.text));
+        push(ReasonCode::MatchesTaste, text, Vec::new(), names, matching().map(|(_, met)| met).sum());
+    }
+    let titles = || tastes.of(position).filter(|(taste, _)| is_title(taste));
+    let (mut evidence, mut names) = (Vec::new(), Vec::new());
+    for (taste, _) in titles() {
+        if let Wanted::Titles(titles) = &taste.wanted {
+            for item in titles.iter().filter_map(|&title| catalogue.get(title)) {
+                push_once(&mut evidence, item.id.clone());
+                push_once(&mut names, item.title.as_str());
+            }
+        }
+    }
+    evidence.truncate(EVIDENCE);
+    names.truncate(EVIDENCE);
+    push(ReasonCode::SimilarTo, SIMILAR, evidence, names, titles().map(|(_, met)| met).sum());
+    reasons
+}
+
+fn push_once<T: PartialEq>(list: &mut Vec<T>, new: T) {
+    if !list.contains(&new) {
+        list.push(new);
+    }
+}
+
+/// Two reasons that read the same are one.
+fn one_of_each(reasons: &mut Vec<Reason>) {
+    let mut each: Vec<Reason> = Vec::with_capacity(reasons.len());
+    for reason in reasons.drain(..) {
+        match each.iter_mut().find(|other| other.code == reason.code && other.text == reason.text) {
+            Some(same) => same.weight += reason.weight,
+            None => each.push(reason),
+        }
+    }
+    *reasons = each;
 }
 
 /// The share of the scorers that learn from behaviour, and what each item of the history contributed to it, largest first.
@@ -124,7 +176,9 @@ fn share(all: &[Contribution], pick: impl Fn(&Contribution) -> bool) -> f32 {
 /// The reason that names the items of the history that spoke most for an item. What was disliked may speak for its opposite, but nobody liked it.
 fn from_items(asked: &Asked<'_>, all: &[Contribution], part: f32, code: ReasonCode, text: &str) -> Option<Reason> {
     let catalogue = asked.catalogue;
-    let liked = |item: &ItemIndex| asked.profile.history.iter().any(|(known, s)| known == item && *s > 0.0);
+    let profile = asked.profile;
+    let counts = |item: &ItemIndex| profile.history.iter().any(|(known, s)| known == item && *s > 0.0);
+    let liked = |item: &ItemIndex| counts(item) && !profile.unliked.contains(item);
     let named: Vec<(ItemIndex, &str)> = all
         .iter()
         .filter(|contribution| contribution.amount > 0.0)

@@ -7,7 +7,7 @@ use crate::domain::Behaviour;
 use super::ItemIndex;
 use super::catalogue::Catalogue;
 use super::known_taste::KnownTaste;
-use super::preference::{newest, strengths};
+use super::preference::{newest, rated_low, strengths};
 use super::scorers::Profile;
 use super::settings::InteractionSettings;
 use super::tastes::Wanted;
@@ -25,6 +25,7 @@ pub fn profile(
     history: &[Behaviour],
     tastes: Vec<Arc<KnownTaste>>,
 ) -> Profile {
+    let unliked = rated_low(history, interactions).filter_map(|item| catalogue.index_of(item)).collect();
     // In the order of ids: sums of floating point numbers depend on it, and it must be the same in every process.
     let known = strengths(history, interactions, newest(history)).into_iter();
     let mut history: Vec<(ItemIndex, f32)> =
@@ -44,5 +45,5 @@ pub fn profile(
     let stand_ins: usize = tastes.iter().map(|taste| taste.stand_ins.len()).sum();
     let share = STAND_INS_TO_HISTORY * real / stand_ins.max(1) as f32;
     let stand_in_strength = if real > 0.0 { share.min(STAND_IN_STRENGTH) } else { STAND_IN_STRENGTH };
-    Profile { history, tastes, stand_in_strength }
+    Profile { history, unliked, tastes, stand_in_strength }
 }

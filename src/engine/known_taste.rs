@@ -1,17 +1,22 @@
 //! A taste that was understood, with all that it contributes to a list: which items meet it, which stand for it, and what those say of each item.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::ItemIndex;
 use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
+use super::neighbours;
 use super::scorers::{ITEM_TO_ITEM, SCORERS};
-use super::tastes::{self, Met, Resolved};
+use super::tastes::{self, Met, Resolved, Wanted};
 use super::top_k::top_k;
 use super::view::View;
 
 /// A taste is carried into other domains by this many of the best-known items that meet it.
 const STAND_INS: usize = 20;
+
+/// So many items meet a title that was named: the most alike.
+const ALIKE: usize = 100;
 
 /// What is known of one taste in one state of the catalogue, for one model.
 #[derive(Debug)]
@@ -31,7 +36,10 @@ pub struct KnownTaste {
 impl KnownTaste {
     #[must_use]
     pub fn new(catalogue: &Catalogue, model: Option<&BoundModel>, view: &View, resolved: Resolved) -> Self {
-        let matched = tastes::matches(catalogue, &resolved.wanted);
+        let matched = match &resolved.wanted {
+            Wanted::Titles(titles) => Met::of(alike(catalogue, model, titles)),
+            wanted => tastes::matches(catalogue, wanted),
+        };
         let mut met: Vec<Vec<f32>> = view.sizes().map(|_| Vec::new()).collect();
         for &(item, how_much) in matched.items() {
             let (Some(domain), Some(position)) = (catalogue.domain_number_of(item), view.position(item)) else {
@@ -42,7 +50,10 @@ impl KnownTaste {
             by_position.resize(size, 0.0);
             by_position[position] = how_much;
         }
-        let stand_ins = model.map_or_else(Vec::new, |model| stand_ins(catalogue, model, &resolved, &matched));
+        // Named titles stand for themselves, in the history.
+        let model_of_stand_ins = model.filter(|_| !matches!(resolved.wanted, Wanted::Titles(_)));
+        let stand_ins =
+            model_of_stand_ins.map_or_else(Vec::new, |model| stand_ins(catalogue, model, &resolved, &matched));
         let factors = model.map_or_else(Vec::new, |model| mean_factors(model, &stand_ins));
         Self { resolved, met, stand_ins, factors, said: OnceLock::new() }
     }
@@ -68,6 +79,22 @@ impl KnownTaste {
         let said = self.met.iter().map(Vec::len).max().unwrap_or(0) * self.met.len();
         4 * (met + said + self.factors.len() + self.stand_ins.len()) + 500
     }
+}
+
+/// The items most like named titles, each in the domain of its title, and how much: the most alike by 1. Who names a title wants what is like it, which the
+/// blend for somebody who has done one thing does not say: that stays close to what most people choose.
+fn alike(catalogue: &Catalogue, model: Option<&BoundModel>, titles: &[ItemIndex]) -> Vec<(ItemIndex, f32)> {
+    let mut alike: BTreeMap<ItemIndex, f32> = BTreeMap::new();
+    for &title in titles {
+        let Some(item) = catalogue.get(title) else { continue };
+        let nearest = neighbours::nearest(catalogue, model, title, &item.domain, ALIKE);
+        let most = nearest.first().map_or(0.0, |&(_, likeness)| likeness);
+        for (other, likeness) in nearest {
+            let met = alike.entry(other).or_default();
+            *met = met.max(likeness / most);
+        }
+    }
+    alike.into_iter().collect()
 }
 
 fn stand_ins(catalogue: &Catalogue, model: &BoundModel, taste: &Resolved, met: &Met<'_>) -> Vec<ItemIndex> {

@@ -70,6 +70,14 @@ pub fn newest(history: &[Behaviour]) -> Timestamp {
     history.iter().map(|entry| entry.last_at).max().unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// What a person rated below their own mean, and not in the upper third of the scale: to have seen it says something of them, but nobody would call it liked.
+pub fn rated_low<'h>(history: &'h [Behaviour], settings: &InteractionSettings) -> impl Iterator<Item = &'h ItemId> {
+    let [low, high] = settings.rating_scale;
+    let least = mean_rating(history, settings).min(high - (high - low) / 3.0);
+    let ratings = history.iter().filter(|entry| entry.kind == InteractionKind::Rating);
+    ratings.filter(move |entry| entry.last_value.is_some_and(|rating| rating < least)).map(|entry| &entry.item_id)
+}
+
 fn mean_rating(history: &[Behaviour], settings: &InteractionSettings) -> f64 {
     let [low, high] = settings.rating_scale;
     let ratings =
@@ -142,6 +150,18 @@ mod tests {
         assert!(all["i15"] < 0.0, "far below the mean: against");
         let generous: Vec<Behaviour> = (0..20).map(|n| entry(&format!("i{n}"), Rating, 5.0, 0)).collect();
         assert!((of(&generous)["i0"] - 0.6).abs() < 0.2, "who gives everything five says little by a five");
+    }
+
+    #[test]
+    fn what_is_rated_below_the_mean_or_low_is_not_liked() {
+        use InteractionKind::{Like, Rating};
+        let rated = |name: &str, value: f64| entry(name, Rating, value, 0);
+        let history = [rated("five", 5.0), rated("four", 4.0), rated("three", 3.0), rated("two", 2.0)];
+        let low = |history: &[Behaviour]| rated_low(history, &settings()).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(low(&history), ["three", "two"]);
+        let generous: Vec<Behaviour> = (0..30).map(|n| rated("five", if n == 0 { 4.0 } else { 5.0 })).collect();
+        assert!(low(&generous).is_empty(), "four of five is good");
+        assert!(low(&[entry("liked", Like, 1.0, 0)]).is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::domain::Domain;
 
 use super::known_taste::KnownTaste;
 use super::lanes;
+use super::tastes::Resolved;
 
 /// The share of a score that the tastes of the list's own domain have, those of a free text across domains, and those of other domains.
 const OWN_TASTES: f32 = 0.7;
@@ -16,8 +17,8 @@ const ONE_TASTE: f32 = 0.97;
 
 /// The tastes that speak for one list, and their share in its scores.
 pub(super) struct ListTastes<'a> {
-    /// A taste as it was written, and how much each position of the domain meets it.
-    tastes: Vec<(&'a str, &'a [f32])>,
+    /// A taste, and how much each position of the domain meets it.
+    tastes: Vec<(&'a Resolved, &'a [f32])>,
     pub(super) share: f32,
 }
 
@@ -38,7 +39,7 @@ impl<'a> ListTastes<'a> {
             0.0
         };
         let own = share > FOREIGN_TASTES;
-        Self { tastes: heard(own).map(|taste| (taste.resolved.text.as_str(), taste.met(number))).collect(), share }
+        Self { tastes: heard(own).map(|taste| (&taste.resolved, taste.met(number))).collect(), share }
     }
 
     /// How many there are.
@@ -57,15 +58,9 @@ impl<'a> ListTastes<'a> {
         lanes::at_least_one(size, ONE_TASTE, &rows)
     }
 
-    /// The tastes that the item at a position meets, as the caller wrote them.
-    pub(super) fn texts(&self, position: usize) -> Vec<&'a str> {
-        let mut texts: Vec<&str> = Vec::new();
-        for &(text, met) in &self.tastes {
-            if met[position] > 0.0 && !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
-        texts
+    /// The tastes that the item at a position meets, and how much.
+    pub(super) fn of(&self, position: usize) -> impl Iterator<Item = (&'a Resolved, f32)> {
+        self.tastes.iter().map(move |&(taste, met)| (taste, met[position])).filter(|&(_, met)| met > 0.0)
     }
 }
 

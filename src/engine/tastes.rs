@@ -68,12 +68,15 @@ pub struct Understood {
     pub known: Vec<Arc<KnownTaste>>,
     /// Of a taste that nothing matches, or only after a correction: what may have been meant.
     unmatched: Option<Option<String>>,
+    /// Some or all of it may be a misspelling, which was searched for.
+    search: bool,
     /// What it means was asked of a provider that had not answered.
     awaits: bool,
 }
 
 /// Matches the tastes of a request: those understood, and those that nothing matches, or only after a correction. What each came to is kept in the view, so that
-/// it is searched for once, until the catalogue changes.
+/// it is searched for once, until the catalogue changes; what is kept counts among the searches of a request like what is searched for now, so that asking again
+/// gives the same.
 #[must_use]
 pub fn resolve(
     catalogue: &Catalogue,
@@ -87,6 +90,8 @@ pub fn resolve(
     let mut searches = 0;
     for taste in tastes {
         let kept = view.taste(taste).filter(|kept| !kept.awaits || !is_known(model, &taste.text));
+        searches += usize::from(kept.as_ref().is_some_and(|kept| kept.search));
+        let kept = kept.filter(|kept| !kept.search || searches <= MISSPELLINGS);
         let understood = kept.unwrap_or_else(|| {
             let reader = Reader { catalogue, model, domain: taste.domain.as_ref() };
             let (wanted, search) = reader.understand(&taste.text);
@@ -100,7 +105,7 @@ pub fn resolve(
             let of = |wanted| Resolved { domain: taste.domain.clone(), text: taste.text.clone(), wanted };
             let known = wanted.into_iter().map(|wanted| Arc::new(KnownTaste::new(catalogue, model, view, of(wanted))));
             let awaits = search && model.is_some_and(|model| model.texts.get(&taste.text) == Meaning::Awaited);
-            let understood = Arc::new(Understood { known: known.collect(), unmatched, awaits });
+            let understood = Arc::new(Understood { known: known.collect(), unmatched, search, awaits });
             if is_whole {
                 view.keep(taste, &understood);
             }
@@ -369,13 +374,18 @@ impl Met<'_> {
         &self.0
     }
 
+    pub(super) fn of(items: Vec<(ItemIndex, f32)>) -> Self {
+        Self(Cow::Owned(items))
+    }
+
     fn from_places(places: &[f32]) -> Self {
         let met = places.iter().enumerate().filter(|(_, met)| **met > 0.0);
         Self(met.map(|(place, met)| (ItemIndex(place as u32), met.min(1.0))).collect())
     }
 }
 
-/// Which items meet a taste. Items that were named outright are history, not taste: none meets them.
+/// Which items meet a taste by their terms. Titles that were named are met by what is like them, which the model has a say in ([`KnownTaste::new`]): here by
+/// none.
 #[must_use]
 pub fn matches<'a>(catalogue: &'a Catalogue, wanted: &Wanted) -> Met<'a> {
     let content = catalogue.content();
@@ -413,4 +423,25 @@ pub fn matches<'a>(catalogue: &'a Catalogue, wanted: &Wanted) -> Met<'a> {
         }
     }
     Met::from_places(&out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_again_searches_for_no_more_misspellings() {
+        let film = serde_json::json!({"id": "a", "domain": "movie", "title": "Casablanca", "genres": [], "tags": [],
+            "creators": [], "attributes": {}, "available": true});
+        let mut catalogue = Catalogue::new(&[Domain::new("movie").unwrap()]);
+        catalogue.upsert(serde_json::from_value(film).unwrap());
+        let view = View::new(&catalogue, None);
+        let misspelt = |end| Taste { domain: None, text: format!("casablan{end}"), pointer: String::new() };
+        let tastes: Vec<Taste> = (10..53).map(misspelt).collect();
+        let first = resolve(&catalogue, None, &view, &tastes).1;
+        assert_eq!(first.iter().filter(|taste| taste.suggestion.is_some()).count(), MISSPELLINGS);
+        assert_eq!(resolve(&catalogue, None, &view, &tastes).1, first);
+        assert!(resolve(&catalogue, None, &view, &tastes[42..]).1[0].suggestion.is_some(), "the first of its request");
+        assert_eq!(resolve(&catalogue, None, &view, &tastes).1, first, "also when more of them are kept");
+    }
 }

@@ -44,6 +44,8 @@ pub struct Profile {
     /// Signed strength by item (see [`super::preference`]), at most one entry an item, ordered by item id. Named titles of a
     /// request stand here as likes.
     pub history: Vec<(ItemIndex, f32)>,
+    /// Those of it that were rated low. To have seen them may still speak for others.
+    pub unliked: Vec<ItemIndex>,
     /// The tastes asked for. Items stand for them, with small positive strength: what carries a taste in one domain over to the others. Those are
     /// not seen, and not explained as behaviour; one that stands for two tastes counts twice.
     pub tastes: Vec<Arc<KnownTaste>>,
