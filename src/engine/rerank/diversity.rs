@@ -30,53 +30,49 @@ pub fn select(
         return (0..count.min(limit)).map(|place| (place, relevance(place, &worth))).collect();
     }
     let mut covered = vec![0.0f32; tastes];
-    let mut left: Vec<Left> = (0..count)
-        .map(|place| Left { place, relevance: relevance(place, &worth), nearest: 0.0, compared: 0 })
-        .collect();
-    let value = |of: &Left| (1.0 - diversity) * of.relevance + diversity * (1.0 - of.nearest);
+    let value = |relevance: f32, nearest: f32| (1.0 - diversity) * relevance + diversity * (1.0 - nearest);
+    let mut relevances: Vec<f32> = (0..count).map(|place| relevance(place, &worth)).collect();
+    // The likeness to the pick that each is most like, of the first so many that it was compared with.
+    let (mut likeness, mut compared) = (vec![0.0f32; count], vec![0_usize; count]);
+    // As far as is known; nothing for what is picked.
+    let mut values: Vec<f32> = relevances.iter().map(|&relevance| value(relevance, 0.0)).collect();
     let mut picked: Vec<(usize, f32)> = Vec::with_capacity(limit.min(count));
-    while picked.len() < limit && !left.is_empty() {
-        // What a candidate resembles is costly to find: as the likeness known so far can only rise, only those that could still be the best are compared
-        // with the newest picks (Minoux 1978, "lazy greedy").
-        let (at, best) = loop {
-            let (mut at, mut best) = (0, f32::NEG_INFINITY);
-            for (place, candidate) in left.iter().enumerate() {
-                let value = value(candidate);
-                if value > best {
-                    (at, best) = (place, value);
-                }
+    while picked.len() < limit.min(count) {
+        // What a candidate resembles is costly to find. The likeness known so far can only rise, so that only those that could still be better than the best
+        // before them are compared with the newest picks (after Minoux 1978, "lazy greedy").
+        let (mut place, mut best) = (0, PICKED);
+        for candidate in 0..count {
+            if values[candidate] > best && compared[candidate] < picked.len() {
+                let newest = &picked[compared[candidate]..];
+                likeness[candidate] = likeness[candidate].max(nearest(candidate, newest));
+                compared[candidate] = picked.len();
+                values[candidate] = value(relevances[candidate], likeness[candidate]);
             }
-            let candidate = &mut left[at];
-            if candidate.compared == picked.len() {
-                break (at, best);
+            if values[candidate] > best {
+                (place, best) = (candidate, values[candidate]);
             }
-            candidate.nearest = candidate.nearest.max(nearest(candidate.place, &picked[candidate.compared..]));
-            candidate.compared = picked.len();
-        };
-        // In their order, so that ties go to the earlier.
-        let place = left.remove(at).place;
+        }
         picked.push((place, best.clamp(0.0, 1.0)));
+        values[place] = PICKED;
         // One taste alone competes with none.
         if tastes > 1 {
             for taste in 0..tastes {
                 covered[taste] += met(place, taste);
                 worth[taste] = 1.0 - COVERED * (1.0 - (1.0 - diversity).powf(2.0 * covered[taste]));
             }
-            left.iter_mut().for_each(|left| left.relevance = relevance(left.place, &worth));
+            for place in 0..count {
+                if values[place] > PICKED {
+                    relevances[place] = relevance(place, &worth);
+                    values[place] = value(relevances[place], likeness[place]);
+                }
+            }
         }
     }
     picked
 }
 
-/// A candidate that was not picked yet, and what is known of its value.
-struct Left {
-    place: usize,
-    relevance: f32,
-    /// The likeness to the pick that it is most like, of those that it was compared with.
-    nearest: f32,
-    /// With how many picks.
-    compared: usize,
-}
+/// Less than any value.
+const PICKED: f32 = f32::NEG_INFINITY;
 
 #[cfg(test)]
 mod tests {
