@@ -57,8 +57,9 @@ pub(super) fn allowed(
         }
     }
     if !query.filters.is_empty() {
+        let mut filter = query.filters.of_domain(domain);
         for (allowed, &item) in allowed.iter_mut().zip(&items.items) {
-            *allowed = *allowed && catalogue.get(item).is_some_and(|item| query.filters.admits(item));
+            *allowed = *allowed && catalogue.get(item).is_some_and(|item| filter.admits(item));
         }
     }
     allowed

@@ -1,6 +1,8 @@
 //! Answers that are kept: the same tastes are asked for again and again, and who comes back has often done nothing since. Both give the same lists as long as
 //! catalogue and model are the same.
 
+mod memory;
+
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ pub(super) struct Answers {
 impl Answers {
     /// Keeps about so many bytes; 0: nothing.
     pub(super) fn new(bytes: u64) -> Self {
-        let cache = || Cache::builder().max_capacity(bytes).weigher(|_, kept: &Arc<Kept>| size(kept)).build();
+        let cache = || Cache::builder().max_capacity(bytes).weigher(|_, kept: &Arc<Kept>| memory::taken(kept)).build();
         Self { kept: (bytes > 0).then(cache), hashers: [RandomState::new(), RandomState::new()] }
     }
 
@@ -85,6 +87,8 @@ impl Answers {
     pub(super) fn keep(&self, question: Question, state: State, answer: &Recommendation) {
         if let Some(cache) = self.kept.as_ref().filter(|_| may_be_kept(&question)) {
             cache.insert(self.key(&question), Arc::new(Kept { question, state, answer: answer.clone() }));
+            // Else what is too much stays until dozens more have come.
+            cache.run_pending_tasks();
         }
     }
 
@@ -116,15 +120,6 @@ fn may_be_kept(question: &Question) -> bool {
     question.is_whole && query.exclude.is_empty() && !names_items(&query.filters)
 }
 
-/// About how many bytes an entry takes; items are shared with the catalogue.
-fn size(kept: &Arc<Kept>) -> u32 {
-    let ranked = kept.answer.lists.iter().flat_map(|(_, list)| list);
-    let reasons = ranked.clone().flat_map(|ranked| &ranked.reasons).map(|reason| 100 + reason.text.len());
-    let tastes = kept.question.query.tastes.iter().map(|taste| 100 + taste.text.len() + taste.pointer.len());
-    let bytes = 1_000 + 40 * ranked.count() + reasons.sum::<usize>() + tastes.sum::<usize>();
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -134,7 +129,12 @@ mod tests {
 
     use crate::domain::{Domain, InteractionKind, ItemId, ModelRef, Taste, UserId};
 
-    fn query(taste: &str) -> Query {
+    pub(super) fn named(model: &str) -> Recommendation {
+        let model = ModelRef { name: model.to_owned(), version: None, trained_at: None };
+        Recommendation { model, lists: Vec::new(), unmatched: Vec::new(), degraded: Vec::new() }
+    }
+
+    pub(super) fn query(taste: &str) -> Query {
         let domain = Domain::new("music").unwrap();
         Query {
             tastes: vec![Taste {
@@ -178,9 +178,7 @@ mod tests {
             let question = self.answers.question(query, query.limit, stored, true);
             let answer = self.answers.get(&question, &state).unwrap_or_else(|| {
                 self.ranked.set(self.ranked.get() + 1);
-                let name = self.ranked.get().to_string();
-                let model = ModelRef { name, version: None, trained_at: None };
-                let answer = Recommendation { model, lists: Vec::new(), unmatched: Vec::new(), degraded: Vec::new() };
+                let answer = named(&self.ranked.get().to_string());
                 self.answers.keep(question, state, &answer);
                 answer
             });
@@ -268,5 +266,19 @@ mod tests {
         let question = answers.question(&person, 10, &stored("secret"), true);
         let kept = format!("{question:?}");
         assert!(!kept.contains("canary") && !kept.contains("secret"), "{kept}");
+    }
+
+    #[test]
+    fn long_filters_are_not_kept_beyond_the_memory_granted() {
+        let (granted, label) = (1 << 20, 50_000);
+        let answers = Answers::new(granted);
+        for number in 0..40 {
+            let mut query = query("rock");
+            query.filters.common.genres.none = vec![format!("{number:0label$}")];
+            let question = answers.question(&query, 10, &StoredHistory::Empty, true);
+            answers.keep(question, State { changes: 1, version: None }, &named("hybrid"));
+        }
+        let kept = answers.kept.as_ref().unwrap().iter().count() as u64;
+        assert!(kept > 0 && kept * label as u64 <= granted, "{kept}");
     }
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use jiff::Timestamp;
 
-use crate::domain::{Behaviour, Domain, Query, Rerank};
+use crate::domain::{Behaviour, Domain, Item, Query, Rerank};
 use crate::engine::artifact::BoundModel;
 use crate::engine::pipeline::{self, MODEL_NAMES};
 use crate::evaluation::{Case, ItemFacts, Outcome, Report, Run, Source, report};
@@ -234,19 +234,8 @@ fn summed_up(split: &Split, settings: &ExperimentSettings, cases: &[&SplitCase],
             }
         })
         .collect();
-    let mut genres: std::collections::BTreeMap<&str, u32> = std::collections::BTreeMap::new();
-    for item in &loaded.items {
-        for genre in &item.genres {
-            let next = genres.len() as u32;
-            genres.entry(genre).or_insert(next);
-        }
-    }
     let facts = ItemFacts {
-        genres: loaded
-            .items
-            .iter()
-            .map(|item| item.genres.iter().map(|genre| genres[genre.as_str()]).collect())
-            .collect(),
+        genres: genres(&loaded.items),
         popularity: loaded.data.supporters(),
         first_seen: split.first_seen.clone(),
         domain: loaded.domain_of.clone(),
@@ -254,4 +243,36 @@ fn summed_up(split: &Split, settings: &ExperimentSettings, cases: &[&SplitCase],
     let domains: Vec<String> = settings.training.domains.iter().map(ToString::to_string).collect();
     let (seed, notes) = (settings.training.seed, split.notes.clone());
     report(split.source.clone(), &domains, &evaluated, &facts, runs, settings.k, MODEL_NAMES[0], seed, notes)
+}
+
+/// The genres of each item by number, each once: a genre that an item names twice is no second one.
+fn genres(items: &[Item]) -> Vec<Vec<u32>> {
+    let mut numbers: std::collections::HashMap<&str, u32> = std::collections::HashMap::new();
+    let numbered = items.iter().map(|item| {
+        let mut genres = Vec::with_capacity(item.genres.len());
+        for genre in &item.genres {
+            let next = numbers.len() as u32;
+            genres.push(*numbers.entry(genre).or_insert(next));
+        }
+        genres.sort_unstable();
+        genres.dedup();
+        genres
+    });
+    numbered.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_genre_that_an_item_names_twice_counts_once() {
+        let item = |genres: &[&str]| -> Item {
+            serde_json::from_value(serde_json::json!({"id": "a", "domain": "movie", "title": "A", "genres": genres,
+                "tags": [], "creators": [], "attributes": {}, "available": true}))
+            .unwrap()
+        };
+        let items = [item(&["Drama", "Crime", "Drama"]), item(&["Crime", "Crime"]), item(&["War", "Drama"]), item(&[])];
+        assert_eq!(genres(&items), [vec![0, 1], vec![1], vec![0, 2], vec![]]);
+    }
 }
