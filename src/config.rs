@@ -1,5 +1,6 @@
 //! Settings: the embedded default, a file, environment variables and flags, laid over one another into one checked [`Config`].
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,15 +10,18 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Value;
 
 use crate::domain::{Domain, Tenant};
+use crate::engine::pipeline::MODEL_NAMES;
 use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::large_model::LargeModelSettings;
 
 mod encryption;
 mod layers;
+mod log;
 mod server;
 
 pub use encryption::{Encryption, KeySource};
 pub use layers::environment;
+pub use log::{Log, LogFormat};
 pub use server::Server;
 
 /// The documented default configuration.
@@ -48,21 +52,6 @@ pub struct Config {
     pub engine: EngineSettings,
     pub training: Training,
     pub large_model: LargeModelSettings,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Log {
-    pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -143,15 +132,20 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let table = layers::table(overrides, environment)?;
-        let config: Self =
-            serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| invalid("settings", error))?;
+        let config: Self = serde_path_to_error::deserialize(Value::Table(table))
+            .map_err(|error| invalid("settings", layers::fault(&error)))?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        let [lowest, highest] = self.interactions.rating_scale;
         let rules = [
             (!self.domains.is_empty(), "domains: name at least one"),
+            (
+                self.domains.iter().collect::<HashSet<_>>().len() == self.domains.len(),
+                "domains: name each of them once",
+            ),
             (
                 self.domains.iter().all(|domain| !RESERVED.contains(&domain.as_str())),
                 "domains: a domain cannot have the name of a field of the recommend request or answer",
@@ -162,6 +156,10 @@ impl Config {
                 ["none", "llm"].contains(&self.recommend.rerank.as_str())
                     || self.large_model.names().contains(&self.recommend.rerank.as_str()),
                 "recommend.rerank: none, llm or the name of a provider",
+            ),
+            (
+                lowest < highest && (highest - lowest).is_finite(),
+                "interactions.rating_scale: the lowest and the highest rating, the lowest below the highest",
             ),
             (self.recommend.kept_answers_mib <= 65_536, "recommend.kept_answers_mib: 0 to 65536"),
             (self.encryption.is_clear(), "encryption: one of master_key, master_key_file and master_key_command"),
@@ -176,10 +174,13 @@ impl Config {
                 "auth.admin_key: at least 32 characters",
             ),
         ];
-        for (holds, message) in rules.into_iter().chain(self.server.rules()) {
+        for (holds, message) in rules.into_iter().chain(self.server.rules()).chain(self.log.rules()) {
             if !holds {
                 return Err(invalid("settings", message));
             }
+        }
+        if !MODEL_NAMES.contains(&self.recommend.model.as_str()) {
+            return Err(invalid("settings", format!("recommend.model: one of {}", MODEL_NAMES.join(", "))));
         }
         self.large_model.fault().map_or(Ok(()), |fault| Err(invalid("settings", fault)))
     }
@@ -374,13 +375,33 @@ mod tests {
     }
 
     #[test]
+    fn the_program_that_gives_the_master_key_is_shown_without_its_arguments() {
+        let program = r#"["vault", "read", "-token=secret"]"#;
+        let described = load(&[("MEDLEY_ENCRYPTION__MASTER_KEY_COMMAND", program)]).unwrap().describe();
+        assert!(described.contains(r#"master_key_command = ["vault", "***", "***"]"#), "{described}");
+    }
+
+    #[test]
     fn unknown_keys_and_wrong_values_are_refused_by_name() {
         let error = load(&[("MEDLEY_RECOMMEND__LIMITS", "25")]).unwrap_err().to_string();
         assert!(error.contains("limits"), "{error}");
         let error = load(&[("MEDLEY_RECOMMEND__LIMIT", "many")]).unwrap_err().to_string();
         assert!(error.contains("recommend.limit"), "{error}");
-        let error = load(&[("MEDLEY_RECOMMEND__LIMIT", "0")]).unwrap_err().to_string();
-        assert!(error.contains("recommend.limit"), "{error}");
+        for (variable, value, said) in [
+            ("MEDLEY_RECOMMEND__LIMIT", "0", "recommend.limit"),
+            ("MEDLEY_RECOMMEND__MODEL", "x", "recommend.model: one of hybrid, "),
+            ("MEDLEY_INTERACTIONS__RATING_SCALE", "[5.0, 0.5]", "interactions.rating_scale"),
+            ("MEDLEY_INTERACTIONS__RATING_SCALE", "[1.0, 1.0]", "interactions.rating_scale"),
+            ("MEDLEY_INTERACTIONS__RATING_SCALE", "[1.0, inf]", "interactions.rating_scale"),
+            ("MEDLEY_LOG__LEVEL", "loud", "log.level: off, error, warn"),
+        ] {
+            let error = load(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(said), "{value}: {error}");
+        }
+        assert!(load(&[("MEDLEY_RECOMMEND__MODEL", "ease"), ("MEDLEY_LOG__LEVEL", "warn,medley=debug")]).is_ok());
+        let mut config = load(&[]).unwrap();
+        config.domains.push(config.domains[0].clone());
+        assert!(config.check().unwrap_err().to_string().contains("domains: name each of them once"));
     }
 
     #[test]

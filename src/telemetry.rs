@@ -8,7 +8,7 @@ use crate::config::{Log, LogFormat};
 
 /// Starts logging to stderr: text on a terminal, one JSON object a line elsewhere. A second call does nothing.
 pub fn start(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = log.filter().unwrap_or_else(|| EnvFilter::new("info"));
     // A line that cannot be written, as on a full disk, is lost. To complain of it on stderr would fail as well, and end the request that is logged.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use medley::cli::import::{Format, ImportArgs, Rules, Summary, What, import};
 use medley::config::{Config, Overrides};
-use medley::domain::{InteractionKind, ItemId, UserId};
+use medley::domain::{Domain, Event, InteractionKind, Item, ItemId, UserId};
 use medley::store::{self, Store};
 use tempfile::TempDir;
 
@@ -494,6 +494,71 @@ mod commands {
             assert!(written.status.success());
             assert_eq!(std::fs::read_to_string(file).unwrap(), text);
         }
+    }
+
+    #[tokio::test]
+    async fn equal_events_without_a_name_and_people_that_differ_by_a_space_stay_apart() {
+        let (from, to) = (Place::new().await, Place::new().await);
+        let event = |user: &str| Event {
+            event_id: None,
+            user_id: UserId::new(user).unwrap(),
+            item_id: ItemId::new(" a").unwrap(),
+            kind: InteractionKind::Play,
+            value: None,
+            at: Timestamp::from_second(1_740_000_000).unwrap(),
+            recommendation_id: None,
+            position: None,
+        };
+        from.store.append_events(&["ann", "ann", "ann", " ann"].map(event)).await.unwrap();
+        let item = Item {
+            id: ItemId::new(" a").unwrap(),
+            domain: Domain::new("movie").unwrap(),
+            title: " A ".to_owned(),
+            genres: Vec::new(),
+            tags: Vec::new(),
+            description: Some("two\nlines\n".to_owned()),
+            creators: Vec::new(),
+            released: None,
+            attributes: std::collections::BTreeMap::new(),
+            available: true,
+        };
+        from.store.upsert_items(std::slice::from_ref(&item)).await.unwrap();
+        from.store.close().await;
+        let mut files = Vec::new();
+        for (what, name, count) in [(What::Items, "items.ndjson", 1), (What::Events, "events.ndjson", 4)] {
+            let file = to.folder.path().join(name);
+            let arguments = ["export", what.as_str(), "--output", file.to_str().unwrap()];
+            assert!(medley(from.folder.path(), &arguments).status.success());
+            assert_eq!(numbers(&to.import(what, &file).await), [count, count, 0, 0, 0]);
+            files.push((what, std::fs::read_to_string(file).unwrap()));
+        }
+        let again = to.import(What::Events, &to.folder.path().join("events.ndjson")).await;
+        assert_eq!(numbers(&again), [4, 0, 4, 0, 0]);
+        assert_eq!(to.item(" a").await, item);
+        for (user, count) in [("ann", 3), (" ann", 1)] {
+            let history = to.store.history(&UserId::new(user).unwrap()).await.unwrap();
+            assert_eq!((history.len(), history[0].count), (1, count), "{user:?}");
+        }
+        to.store.close().await;
+        for (what, text) in files {
+            let exported = medley(to.folder.path(), &["export", what.as_str()]);
+            assert_eq!(String::from_utf8(exported.stdout).unwrap(), text);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_an_exported_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("events.ndjson");
+        // Files that another export has left, both open to all.
+        std::fs::write(&file, "old").unwrap();
+        std::fs::write(folder.path().join("events.ndjson.part"), "cut off").unwrap();
+        assert!(medley(folder.path(), &["export", "events", "--output", file.to_str().unwrap()]).status.success());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

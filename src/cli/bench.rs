@@ -91,7 +91,15 @@ pub async fn run(context: &Context, arguments: &BenchArgs) -> Result<()> {
         let (latencies, failed, took) = load(&target, &kind, arguments.connections, time, AFTER_WARM_UP).await;
         rows.push(row(kind.name, latencies, failed, took));
     }
-    if context.json { super::print_json(&rows) } else { super::print(&table(&rows)) }
+    if context.json {
+        super::print_json(&rows)?
+    } else {
+        super::print(&table(&rows))?
+    }
+    if rows.iter().all(|row| row.requests == 0) {
+        bail!("no request was answered as it should be: does the service want a key (--key)?");
+    }
+    Ok(())
 }
 
 /// Only loopback, so that no other machine is loaded by mistake.

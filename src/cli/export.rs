@@ -1,12 +1,13 @@
 //! `medley export`: items or events as NDJSON, in the form that `medley import --format generic` reads.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::Context;
 use super::import::What;
@@ -32,23 +33,38 @@ pub async fn run(context: &Context, arguments: &ExportArgs) -> Result<()> {
         super::audit::record(store.as_ref(), "events.export", "").await?;
     }
     let Some(path) = &arguments.output else {
-        write(store.as_ref(), arguments.what, &mut BufWriter::new(std::io::stdout())).await?;
+        write(store.as_ref(), arguments.what, &mut BufWriter::new(io::stdout())).await?;
         return Ok(());
     };
     let mut name = path.clone().into_os_string();
     name.push(".part");
     let partial = PathBuf::from(name);
-    let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let file = create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     let mut out = BufWriter::new(file);
     let written = write(store.as_ref(), arguments.what, &mut out).await?;
     out.into_inner()?.sync_all()?;
-    std::fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
     store.close().await;
     if context.json {
         super::print_json(&json!({"written": written, "file": path}))
     } else {
         super::print(&format!("{written} {} written to {}", arguments.what.as_str(), path.display()))
     }
+}
+
+/// Makes a file anew that only its owner may read: behaviour is nobody else's business.
+fn create(path: &Path) -> io::Result<File> {
+    // One that an export which was cut off has left behind may be open to others.
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 async fn write(store: &dyn Store, what: What, out: &mut (impl Write + Send)) -> Result<u64> {
@@ -86,7 +102,7 @@ async fn write(store: &dyn Store, what: What, out: &mut (impl Write + Send)) -> 
 }
 
 fn line(out: &mut impl Write, value: &Value) -> Result<()> {
-    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
+    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
     Ok(())
 }
@@ -99,9 +115,23 @@ fn item_json(item: &Item) -> Value {
     })
 }
 
-fn event_json(StoredEvent { event, .. }: &StoredEvent) -> Value {
+fn event_json(stored: &StoredEvent) -> Value {
+    let event = &stored.event;
+    let event_id = event.event_id.as_ref().map_or_else(|| name(stored), |id| id.as_str().to_owned());
     json!({
-        "event_id": event.event_id, "user_id": event.user_id, "item_id": event.item_id, "type": event.kind,
+        "event_id": event_id, "user_id": event.user_id, "item_id": event.item_id, "type": event.kind,
         "value": event.value, "at": event.at, "recommendation_id": event.recommendation_id, "position": event.position,
     })
+}
+
+/// The name of an event that was sent without one: its place in the log, as several may be alike in everything else, and a digest of its content, as
+/// events of another store have the same places. The person is left out of it, because events change hands when people are merged.
+fn name(StoredEvent { sequence, event }: &StoredEvent) -> String {
+    let mut content = Sha256::new();
+    for part in [event.item_id.as_str(), event.kind.as_str(), &event.at.as_microsecond().to_string()] {
+        content.update(part);
+        content.update([0]);
+    }
+    let digest: String = content.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("export-{sequence}-{digest}")
 }

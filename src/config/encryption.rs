@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::hidden;
 
@@ -14,6 +14,7 @@ pub struct Encryption {
     #[serde(serialize_with = "hidden")]
     master_key: SecretString,
     master_key_file: PathBuf,
+    #[serde(serialize_with = "without_arguments")]
     master_key_command: Vec<String>,
 }
 
@@ -44,4 +45,9 @@ impl Encryption {
     pub(super) fn is_clear(&self) -> bool {
         self.sources().count() < 2
     }
+}
+
+/// Shows the program, and how many arguments it has: one of them may be a password.
+fn without_arguments<S: Serializer>(command: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(command.iter().enumerate().map(|(place, word)| if place == 0 { word } else { "***" }))
 }

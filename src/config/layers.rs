@@ -1,6 +1,7 @@
 //! The layers of the settings, laid over one another as one table: the embedded default, a file, the environment, flags.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -15,7 +16,7 @@ pub(super) fn table(
     let known = table.clone();
     if let Some(path) = &overrides.file {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        let layer: Table = text.parse().map_err(|error| invalid(&path.display().to_string(), error))?;
+        let layer: Table = text.parse().map_err(|error| misread(path, &text, &error))?;
         merge(&mut table, layer);
     }
     for (name, text) in environment {
@@ -35,6 +36,8 @@ pub(super) fn table(
                 Table::from_iter([((*name).to_owned(), Value::Table(inner))])
             });
             merge(&mut table, layer);
+        } else if let Some(meant) = name.strip_prefix("MEDLEY_").and_then(|rest| meant(&known, rest)) {
+            return Err(invalid("the environment", format!("{name} is no setting; {meant} is")));
         }
     }
     if let Some(address) = overrides.address {
@@ -47,6 +50,41 @@ pub(super) fn table(
         set(&mut table, "database", "url", Value::String(url.clone()));
     }
     Ok(table)
+}
+
+/// The variable that was meant by one without the two underscores between section and key, or without the section. Variables that resemble no setting are
+/// somebody else's.
+fn meant(known: &Table, rest: &str) -> Option<String> {
+    let rest = rest.to_lowercase();
+    let keys = known
+        .iter()
+        .flat_map(|(section, keys)| keys.as_table().into_iter().flatten().map(move |(key, _)| (section, key)));
+    let mut found = keys.filter(|(section, key)| **key == rest || format!("{section}_{key}") == rest);
+    found.next().map(|(section, key)| format!("MEDLEY_{}__{}", section.to_uppercase(), key.to_uppercase()))
+}
+
+/// What is wrong with a file, and in which line of it. The line itself is not shown: it may hold a secret.
+fn misread(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.as_bytes().get(..span.start));
+    let line = before.map(|before| 1 + before.iter().filter(|&&byte| byte == b'\n').count());
+    let place = line.map_or_else(String::new, |line| format!(", line {line}"));
+    invalid(&format!("{}{place}", path.display()), without_value(error.message()))
+}
+
+/// What is wrong with a value, and with which.
+pub(super) fn fault(error: &serde_path_to_error::Error<toml::de::Error>) -> String {
+    let message = error.inner().message();
+    error.to_string().replacen(message, &without_value(message), 1)
+}
+
+/// Leaves out the value in a message such as "invalid type: integer `7`, expected a string": it may be a secret as well.
+fn without_value(message: &str) -> String {
+    match (message.find(['"', '`']), message.rfind(", expected")) {
+        (Some(value), Some(rest)) if message.starts_with("invalid ") && value < rest => {
+            format!("{}{}", message[..value].trim_end(), &message[rest..])
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn merge(below: &mut Table, above: Table) {
@@ -98,4 +136,65 @@ pub fn environment() -> BTreeMap<String, String> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("MEDLEY_"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn refused(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("medley.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides = Overrides { file: Some(path.clone()), ..Overrides::default() };
+        let error = Config::load(&overrides, []).unwrap_err().to_string();
+        error.replace(&path.display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn a_variable_that_resembles_a_setting_is_refused() {
+        let load = |name: &str| {
+            let environment = [(name.to_owned(), "1".to_owned())];
+            Config::load(&Overrides::default(), environment).map_err(|error| error.to_string())
+        };
+        for (name, meant) in [
+            ("MEDLEY_RECOMMEND_LIMIT", "MEDLEY_RECOMMEND__LIMIT"),
+            ("MEDLEY_DATA_DIR", "MEDLEY_SERVER__DATA_DIR"),
+            ("MEDLEY_ADMIN_KEY", "MEDLEY_AUTH__ADMIN_KEY"),
+            ("MEDLEY_LARGE_MODEL_RERANK", "MEDLEY_LARGE_MODEL__RERANK"),
+        ] {
+            let error = load(name).unwrap_err();
+            assert!(error.contains(name) && error.contains(meant), "{error}");
+        }
+        assert!(load("MEDLEY_RECOMMEND__LIMIT").is_ok() && load("MEDLEY_BINARY").is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_without_the_secrets_in_it() {
+        for (text, place) in [
+            ("[auth]\nadmin_key = \"SECRET\n", "FILE, line 2: "),
+            ("[auth]\r\n\r\nadmin_key = SECRET", "FILE, line 3: "),
+            ("[auth]\nadmin_key = 111111111111111111111111", "FILE, line 2: invalid type: integer, expected "),
+            ("[auth]\nadmin_key: \"SECRET\"", "FILE, line 2: "),
+            ("[auth]\nadmin_key = \"a\"\nadmin_key = \"SECRET\"", "FILE, line 3: "),
+            ("[auth]\nadmin_key = \"\\SECRET\"", "FILE, line 2: "),
+            ("[auth]\nadmin_key = \"\"\"\nSECRET", "FILE, line "),
+            ("admin = [\"SECRET\"", "FILE, line 1: "),
+            ("SECRET", "FILE, line 1: "),
+            ("[auth]\nadmin_key = [\"SECRET\"]", "auth.admin_key: invalid type: sequence, expected a string"),
+            (
+                "[encryption]\nmaster_key_command = \"x -t=SECRET, expected\"",
+                "command: invalid type: string, expected a seq",
+            ),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(place), "{text}: {error}");
+            assert!(!error.contains("SECRET") && !error.contains("1111"), "{text}: {error}");
+        }
+        let error = refused("[auth]\nadmin_key = 12345678");
+        assert!(error.contains("auth.admin_key: invalid type: integer, expected a string"), "{error}");
+        let error = refused("[log]\nformat = \"loud\"");
+        assert!(error.contains("log.format: unknown variant `loud`, expected one of `auto`"), "{error}");
+    }
 }

@@ -32,6 +32,8 @@ const LARGEST_BLOCK: u64 = 1 << 30;
 const PAUSE: Duration = Duration::from_secs(10);
 /// ...and not before so many times the time that the last writing took: at most a twentieth of one processor.
 const PAUSE_TIMES: u32 = 20;
+/// No file takes so long to write: a draft that is older was left behind.
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// What a snapshot says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,7 @@ pub(super) enum Part {
 pub(super) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
+    delete_abandoned(folder);
     // Others may write at the same time, where services share a folder: the last one stays.
     let draft = folder.join(format!(".{}.draft", Uuid::new_v4()));
     let written = (|| {
@@ -85,6 +88,23 @@ pub(super) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// Deletes the drafts of processes that were killed. Younger ones stay: another process may be writing them.
+fn delete_abandoned(folder: &Path) {
+    let is_draft = |name: &str| {
+        let id = name.strip_prefix('.').and_then(|name| name.strip_suffix(".draft"));
+        id.is_some_and(|id| Uuid::try_parse(id).is_ok_and(|uuid| uuid.to_string() == id))
+    };
+    let is_old = |file: fs::Metadata| {
+        file.is_file() && file.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > A_DAY))
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_draft) && entry.metadata().is_ok_and(is_old) {
+            let deleted = fs::remove_file(entry.path());
+            tracing::debug!(draft = %entry.path().display(), ?deleted, "the draft of a file was left behind");
+        }
+    }
 }
 
 /// Passes on what is written, and sums it up.
@@ -392,5 +412,25 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn drafts_that_were_left_behind_are_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - A_DAY - Duration::from_secs(60);
+        let (left, written) = (format!(".{}.draft", Uuid::new_v4()), format!(".{}.draft", Uuid::new_v4()));
+        for (name, is_old) in [(&*left, true), (&*written, false), (".own.draft", true), ("own", true)] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        replace(&folder.path().join("file"), |file| file.write_all(b"1")).unwrap();
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        let mut expected = [&*written, ".own.draft", "own", "file"];
+        expected.sort_unstable();
+        assert_eq!(names, expected);
     }
 }

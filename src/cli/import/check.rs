@@ -16,6 +16,8 @@ const MAX_ATTRIBUTES: usize = 50;
 const MAX_ATTRIBUTE_NAME_CHARS: usize = 64;
 /// The largest value of an event: sums of it stay exact.
 const MAX_VALUE: f64 = 1e9;
+/// The largest place of an item in an answer.
+const MAX_POSITION: u32 = 1_000_000;
 /// The beginning of 1900.
 const EARLIEST: Timestamp = Timestamp::constant(-2_208_988_800, 0);
 /// How far a sender's clock may be ahead.
@@ -27,6 +29,9 @@ pub fn item(item: Item) -> Result<Item, String> {
     text("title", &item.title, MAX_TITLE_CHARS, false)?;
     if let Some(description) = &item.description {
         text("description", description, MAX_DESCRIPTION_CHARS, true)?;
+    }
+    if item.released.is_some_and(|day| day.year() < 1) {
+        return Err("released lies before the year 1".to_owned());
     }
     labels("genres", &item.genres)?;
     labels("tags", &item.tags)?;
@@ -46,6 +51,9 @@ pub fn item(item: Item) -> Result<Item, String> {
 pub fn event(row: EventRow, now: Timestamp) -> Result<EventRow, String> {
     if row.value.is_some_and(|value| value.abs() > MAX_VALUE) {
         return Err(format!("value is larger than {MAX_VALUE}"));
+    }
+    if row.position.is_some_and(|position| position > MAX_POSITION) {
+        return Err(format!("position is larger than {MAX_POSITION}"));
     }
     if row.at.is_some_and(|at| at < EARLIEST) {
         return Err("the time lies before the year 1900".to_owned());
@@ -101,4 +109,37 @@ fn text(name: &str, text: &str, most: usize, lines: bool) -> Result<(), String> 
         return Err(format!("{name} `{}` holds a control character", short(text).escape_debug()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Domain, ItemId, UserId};
+
+    #[test]
+    fn days_and_places_are_bounded_as_in_the_api() {
+        let released = |year: i16| {
+            item(Item {
+                id: ItemId::new("a").unwrap(),
+                domain: Domain::new("movie").unwrap(),
+                title: "A".to_owned(),
+                genres: Vec::new(),
+                tags: Vec::new(),
+                description: None,
+                creators: Vec::new(),
+                released: Some(jiff::civil::date(year, 1, 1)),
+                attributes: std::collections::BTreeMap::new(),
+                available: true,
+            })
+        };
+        assert!(released(1).is_ok());
+        assert_eq!(released(0).unwrap_err(), "released lies before the year 1");
+        let at = |position: u32| {
+            let (user, of) = (UserId::new("u").unwrap(), ItemId::new("a").unwrap());
+            let row = EventRow::new(user, of, InteractionKind::View, None);
+            event(EventRow { position: Some(position), ..row }, Timestamp::UNIX_EPOCH)
+        };
+        assert!(at(1_000_000).is_ok());
+        assert_eq!(at(1_000_001).unwrap_err(), "position is larger than 1000000");
+    }
 }

@@ -17,7 +17,8 @@ pub enum Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The text under `name` (compared without case), trimmed; `None` when it is absent or empty.
+    /// The text under `name` (compared without case); `None` when it is absent or empty. A cell is trimmed. A string of JSON is
+    /// taken as it stands, as in the API: ids that differ by a space are different ids.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let text = match self {
@@ -26,7 +27,7 @@ impl<'a> Row<'a> {
                 Cow::Borrowed(cells.get(place)?.trim())
             }
             Row::Object(object) => match object.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1 {
-                Value::String(text) => Cow::Borrowed(text.trim()),
+                Value::String(text) => Cow::Borrowed(text.as_str()),
                 Value::Null => return None,
                 other => Cow::Owned(other.to_string()),
             },
@@ -67,7 +68,7 @@ impl<'a> Row<'a> {
     pub fn unix_time(&self, name: &str) -> Result<jiff::Timestamp, String> {
         let text = self.required(name)?;
         let seconds =
-            text.parse::<i64>().map_err(|_| format!("{name} `{}` is not a number of seconds", short(&text)))?;
+            text.trim().parse::<i64>().map_err(|_| format!("{name} `{}` is not a number of seconds", short(&text)))?;
         jiff::Timestamp::from_second(seconds).map_err(|_| format!("{name} `{}` is out of range", short(&text)))
     }
 }
@@ -77,7 +78,7 @@ impl<'a> Row<'a> {
 /// # Errors
 /// Says that it is none.
 pub fn number(name: &str, text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
+    match text.trim().parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(value),
         _ => Err(format!("{name} `{}` is not a number", short(text))),
     }
