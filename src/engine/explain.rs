@@ -1,6 +1,6 @@
 //! Explain: reasons computed from the scores that ranked an item.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{ItemId, Reason, ReasonCode};
 
@@ -17,6 +17,8 @@ use super::tastes::{Resolved, Wanted};
 /// The most reasons an item gets, and the most items that one reason names.
 const REASONS: usize = 4;
 const EVIDENCE: usize = 3;
+/// What has less weight is told only where nothing has more.
+const LEAST: f32 = 0.02;
 /// What meets several words by as much is said to match them, and not only a part of them.
 const WHOLE: f32 = 0.5;
 const SIMILAR: &str = "Similar to";
@@ -83,6 +85,8 @@ pub(super) fn reasons(
     one_of_each(&mut reasons);
     reasons.retain(|reason| reason.weight.is_finite() && reason.weight > 0.0);
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    let telling = reasons.iter().filter(|reason| reason.weight >= LEAST).count();
+    reasons.truncate(telling.max(1));
     reasons.truncate(REASONS);
     reasons
 }
@@ -129,11 +133,16 @@ fn push_once<T: PartialEq>(list: &mut Vec<T>, new: T) {
     }
 }
 
-/// Two reasons that read the same are one.
+/// Two reasons that say the same of the same items are one.
 fn one_of_each(reasons: &mut Vec<Reason>) {
+    let names = |reason: &Reason| reason.evidence.iter().cloned().collect::<BTreeSet<ItemId>>();
     let mut each: Vec<Reason> = Vec::with_capacity(reasons.len());
     for reason in reasons.drain(..) {
-        match each.iter_mut().find(|other| other.code == reason.code && other.text == reason.text) {
+        let is_same = |other: &&mut Reason| {
+            let by_items = !reason.evidence.is_empty() && names(other) == names(&reason);
+            other.code == reason.code && (by_items || other.text == reason.text)
+        };
+        match each.iter_mut().find(is_same) {
             Some(same) => same.weight += reason.weight,
             None => each.push(reason),
         }

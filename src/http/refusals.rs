@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Refusals that go out at once, as long as there are no more of them a second.
-const A_SECOND: u32 = 2_000;
+const A_SECOND: u32 = 1_000;
 /// So many may come together.
-const TOGETHER: u32 = 200;
+const TOGETHER: u32 = 100;
 /// What a refusal waits at most. Whoever asks over more connections than it takes to fill this is refused faster than the pace.
-const LONGEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// When the next refusal goes out.
 pub struct Refusals {
