@@ -115,15 +115,19 @@ async fn list(context: &Context) -> Result<()> {
     if keys.is_empty() {
         return super::print("There are no keys: the service listens on loopback only.");
     }
+    let now = Timestamp::now();
     let mut out = format!(
-        "{:<14} {:<10} {:<28} {:<12} {:<26} {:<12} name\n",
-        "id", "state", "scopes", "created", "limits", "tenant"
+        "{:<14} {:<10} {:<28} {:<12} {:<12} {:<18} {:<26} {:<12} name\n",
+        "id", "state", "scopes", "created", "expires", "old secret until", "limits", "tenant"
     );
     for key in &keys {
-        let created = key.created_at.strftime("%Y-%m-%d");
+        let day = |moment: Timestamp| moment.strftime("%Y-%m-%d").to_string();
+        let (created, expires) = (day(key.created_at), key.expires_at.map_or_else(|| "never".to_owned(), day));
+        let old = key.previous.as_ref().map(|old| old.until).filter(|until| *until > now);
+        let old = old.map_or_else(String::new, |until| until.strftime("%Y-%m-%d %H:%M").to_string());
         let (scopes, limits) = (key.scopes.join(","), limits(key));
         out += &format!(
-            "{:<14} {:<10} {scopes:<28} {created:<12} {limits:<26} {:<12} {}\n",
+            "{:<14} {:<10} {scopes:<28} {created:<12} {expires:<12} {old:<18} {limits:<26} {:<12} {}\n",
             key.id,
             state(key),
             key.tenant.as_str(),

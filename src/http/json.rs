@@ -53,6 +53,7 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let detail = match nearest(&field, names.iter().copied()) {
             Some(name) => format!("is not a known field; did you mean `{name}`?"),
+            None if names.is_empty() => "is not a known field; there is none".to_owned(),
             None => format!("is not a known field; known are {}", names.join(", ")),
         };
         return FieldError::new(format!("{parent}/{}", escaped(&field)), detail);

@@ -1,6 +1,7 @@
 //! Models: what can be asked for, training another, switching.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -9,12 +10,14 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Served;
-use super::extract::{Parameters, PathId, PlainId};
+use super::extract::{Parameters, PathId, PlainId, Text};
+use super::fields::Object;
 use super::jobs::JobAnswer;
+use super::json;
 use super::problem::ApiError;
 use crate::config::Config;
 use crate::domain::Tenant;
@@ -87,6 +90,11 @@ pub async fn list(Served(service): Served, parameters: Parameters) -> Result<Jso
     Ok(Json(ModelList { data, next_cursor: None }))
 }
 
+/// A body that says nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// Starts training on what the store holds. One training runs at a time, across all replicas; the model that comes of it is
 /// made the active one.
 #[utoipa::path(post, path = "/api/models/train", tag = "models",
@@ -94,7 +102,11 @@ pub async fn list(Served(service): Served, parameters: Parameters) -> Result<Jso
         (status = 202, description = "The job has started", body = JobAnswer, headers(("location" = String, description = "The job"))),
         (status = 409, description = "A training is running"),
     ))]
-pub async fn train(Served(service): Served) -> Result<Response, ApiError> {
+pub async fn train(Served(service): Served, Text(body): Text) -> Result<Response, ApiError> {
+    // What somebody hopes to set by it must not be passed over in silence.
+    if !body.trim().is_empty() {
+        json::read(&body, || PhantomData::<Object<Nothing>>)?;
+    }
     // Through the providers of the service, so that budgets count for both.
     let settings = settings_with(&service.config, service.store.tenant(), Some(Arc::clone(&service.providers)));
     let job = training::start_job(Arc::clone(&service.store), settings).await.map_err(ServiceError::Store)?;

@@ -8,6 +8,7 @@ type Case = (&'static str, &'static str, Vec<u8>, u16, &'static str);
 const RECOMMEND: &str = "/api/recommend";
 const EVENTS: &str = "/api/events";
 const ITEM: &str = "/api/items/x";
+const TRAIN: &str = "/api/models/train";
 const ITEMS: &str = "/api/items";
 
 fn post(path: &'static str, body: impl AsRef<[u8]>, pointer: &'static str) -> Case {
@@ -76,6 +77,7 @@ fn recommend_cases() -> Vec<Case> {
             r#"{"filter": {"attributes": {"language": {"none": ["en"]}, "language": {"any": ["en"]}}}}"#,
             "/filter/attributes/language",
         ),
+        post(TRAIN, r#"{"model": "ials"}"#, "/model"),
         // out of bounds
         post(RECOMMEND, r#"{"limit": 0}"#, "/limit"),
         post(RECOMMEND, r#"{"limit": -5}"#, "/limit"),

@@ -85,7 +85,7 @@ async fn a_slow_body_and_a_slow_provider_are_still_answered() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", hanging.local_addr().unwrap());
     let settings = [
-        ("MEDLEY_SERVER__REQUEST_TIMEOUT_MS", "2000"),
+        ("MEDLEY_SERVER__REQUEST_TIMEOUT_MS", "6000"),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__P__KIND", "chat"),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__P__BASE_URL", &url),
         ("MEDLEY_LARGE_MODEL__PROVIDERS__P__ALLOW_PRIVATE", "true"),
@@ -100,7 +100,7 @@ async fn a_slow_body_and_a_slow_provider_are_still_answered() {
         body.len()
     );
     let mut stream = connect(running.address, &head).await;
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     stream.write_all(body.as_bytes()).await.unwrap();
     let answer = rest(stream).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("llm_timed_out"), "{answer}");
