@@ -161,8 +161,9 @@ pub struct Merged {
     responses((status = 200, description = "What moved", body = Merged)))]
 pub async fn merge(
     Served(service): Served,
-    Extension(actor): Extension<Actor>,
+    // After the path: one that names nobody is refused, and was not recorded.
     PathId(user): PathId<UserId>,
+    Extension(actor): Extension<Actor>,
     extract::Json(body): extract::Json<MergeBody>,
 ) -> Result<Json<Merged>, ApiError> {
     if body.from == user {

@@ -174,6 +174,7 @@ fn other_cases() -> Vec<Case> {
         not_json(ITEMS, "[{]"),
         ("GET", "/api/users/%00/events", Vec::new(), 422, "/path/id"),
         ("GET", "/api/users/u/events?limit=-1", Vec::new(), 422, "/query/limit"),
+        post("/api/users/%C2%9B/merge", r#"{"from": "v"}"#, "/path/id"),
         post("/api/users/u/merge", "{}", "/from"),
         post("/api/users/u/merge", r#"{"from": ""}"#, "/from"),
     ]
