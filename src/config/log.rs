@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// By name and, as the filter counts them, by number.
+const LEVELS: [&str; 12] = ["off", "error", "warn", "info", "debug", "trace", "0", "1", "2", "3", "4", "5"];
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +59,7 @@ mod tests {
             "medley=debug,tower_http=info",
             "warn, medley::http=Trace ",
             "medley[request]=debug",
+            "medley=3",
             "[request{id=7}]",
         ] {
             assert!(filter(level).is_some(), "{level}");

@@ -114,15 +114,14 @@ fn from_tastes(catalogue: &Catalogue, tastes: &ListTastes<'_>, position: usize, 
     let titles = || tastes.of(position).filter(|(taste, _)| is_title(taste));
     let (mut evidence, mut names) = (Vec::new(), Vec::new());
     for (taste, _) in titles() {
-        if let Wanted::Titles(titles) = &taste.wanted {
-            for item in titles.iter().filter_map(|&title| catalogue.get(title)) {
-                push_once(&mut evidence, item.id.clone());
-                push_once(&mut names, item.title.as_str());
-            }
+        let Wanted::Titles(titles) = &taste.wanted else { continue };
+        // One of those that share a title, so that each that was named has its place.
+        let Some(item) = titles.first().and_then(|&title| catalogue.get(title)) else { continue };
+        if names.len() < EVIDENCE && !names.contains(&item.title.as_str()) {
+            evidence.push(item.id.clone());
+            names.push(item.title.as_str());
         }
     }
-    evidence.truncate(EVIDENCE);
-    names.truncate(EVIDENCE);
     push(ReasonCode::SimilarTo, SIMILAR, evidence, names, titles().map(|(_, met)| met).sum());
     reasons
 }

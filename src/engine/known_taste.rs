@@ -8,7 +8,7 @@ use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
 use super::neighbours;
 use super::scorers::{ITEM_TO_ITEM, SCORERS};
-use super::tastes::{self, Met, Resolved, Wanted};
+use super::tastes::{self, Met, Resolved, TITLES, Wanted};
 use super::top_k::top_k;
 use super::view::View;
 
@@ -75,8 +75,12 @@ impl KnownTaste {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let met: usize = self.met.iter().map(Vec::len).sum();
-        // What is said comes later: as if every domain were met.
-        let said = self.met.iter().map(Vec::len).max().unwrap_or(0) * self.met.len();
+        // What is said comes later, and where there are stand-ins only: as if every domain were met.
+        let said = if self.stand_ins.is_empty() {
+            0
+        } else {
+            self.met.iter().map(Vec::len).max().unwrap_or(0) * self.met.len()
+        };
         4 * (met + said + self.factors.len() + self.stand_ins.len()) + 500
     }
 }
@@ -85,7 +89,8 @@ impl KnownTaste {
 /// blend for somebody who has done one thing does not say: that stays close to what most people choose.
 fn alike(catalogue: &Catalogue, model: Option<&BoundModel>, titles: &[ItemIndex]) -> Vec<(ItemIndex, f32)> {
     let mut alike: BTreeMap<ItemIndex, f32> = BTreeMap::new();
-    for &title in titles {
+    // Each costs a pass over its domain, and a common title may be that of a thousand items.
+    for &title in titles.iter().take(TITLES) {
         let Some(item) = catalogue.get(title) else { continue };
         let nearest = neighbours::nearest(catalogue, model, title, &item.domain, ALIKE);
         let most = nearest.first().map_or(0.0, |&(_, likeness)| likeness);

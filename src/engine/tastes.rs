@@ -30,8 +30,8 @@ use super::vocabulary::{self, Piece};
 
 /// A search for a misspelling reads all labels and titles, so that only the first few of a request get one.
 const MISSPELLINGS: usize = 32;
-/// A text that is part of titles stands for at most this many items.
-const TITLES: usize = 8;
+/// A text that is part of titles stands for at most this many items; so many of those whose title it is say what is like it.
+pub(super) const TITLES: usize = 8;
 
 /// A text that the catalogue's words do not reach stands for this many items of each domain, the nearest of which it is met by so much.
 const NEAREST: usize = 40;

@@ -20,10 +20,12 @@ pub fn told_by(headers: &HeaderMap) -> Option<HeaderName> {
 
 /// The name or address of an authority, without its port.
 fn name(authority: &str) -> &str {
-    match authority.strip_prefix('[') {
+    let name = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
-    }
+    };
+    // In full, a name ends with a dot.
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 fn is_here(name: &str) -> bool {
@@ -51,11 +53,14 @@ mod tests {
             Some("[::1]:8080"),
             Some("LOCALHOST"),
             Some("a.localhost:1"),
+            Some("localhost.:8080"),
             Some("medley:8080"),
         ] {
             assert_eq!(told(host, None), None, "{host:?}");
         }
-        for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"] {
+        for host in
+            ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "evil.example."]
+        {
             assert_eq!(told(Some(host), None), Some(HOST), "{host}");
         }
         let here = Some("127.0.0.1:8080");

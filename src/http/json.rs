@@ -59,7 +59,7 @@ fn field_error(path: &Path, error: &serde_json::Error) -> FieldError {
         return FieldError::new(format!("{parent}/{}", escaped(&field)), detail);
     }
     if let Some(name) = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
-        return FieldError::new(format!("{place}/{name}"), "is given twice");
+        return FieldError::new(format!("{place}/{}", escaped(name)), "is given twice");
     }
     FieldError::new(place, if is_out_of_range(error) { "is too large a number".to_owned() } else { shortened(message) })
 }

@@ -136,9 +136,11 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Nobody else writes events until the transaction has ended.
+    /// Nobody else writes events until the transaction has ended. It gives up early where something long is at work on the table: whoever waits for this lock keeps
+    /// all writers waiting behind it.
     #[allow(clippy::unused_self)] // has the shape of the other store's
     pub(super) async fn lock_events(&self, tx: &mut Transaction<'static, Postgres>) -> Result<()> {
+        sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut **tx).await?;
         sqlx::query("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
         Ok(())
     }
@@ -188,7 +190,7 @@ impl PostgresStore {
 
     /// Inserts in clear what is not there yet: how many events that were, and the place of the last. One statement, which is a transaction of its own: one
     /// journey to the database. Where behaviour is encrypted it inserts nothing. Whoever makes the key has the table to themselves ([`Self::lock_events`]), and a
-    /// statement sees what was committed before it got its turn.
+    /// statement sees what was committed before it got its turn (in READ COMMITTED, the default of Postgres).
     pub(super) async fn insert(&self, rows: &[NewRow<'_>]) -> Result<(u64, Option<i64>)> {
         failpoint("events-before-commit");
         let mut connection = self.pool.acquire().await?;

@@ -22,7 +22,7 @@ pub const EVENT_FIELDS: [&str; 8] =
 /// Says what is wrong with the row.
 pub fn item(row: &Row<'_>, ids: &Ids, domains: &[Domain]) -> Result<Item, String> {
     only_known(row, &ITEM_FIELDS)?;
-    let domain = row.required("domain")?;
+    let domain = row.word("domain").ok_or("domain is missing")?;
     let domain = domains.iter().find(|known| known.as_str() == domain).ok_or_else(|| {
         let known: Vec<&str> = domains.iter().map(Domain::as_str).collect();
         format!("domain `{}` is not one of {}", short(&domain), known.join(", "))
@@ -35,9 +35,9 @@ pub fn item(row: &Row<'_>, ids: &Ids, domains: &[Domain]) -> Result<Item, String
         tags: list(row, "tags")?,
         description: row.text("description").map(std::borrow::Cow::into_owned),
         creators: list(row, "creators")?,
-        released: row.text("released").map(|text| released(&text)).transpose()?,
+        released: row.word("released").map(|text| released(&text)).transpose()?,
         attributes: attributes(row)?,
-        available: row.text("available").map_or(Ok(true), |text| yes_or_no("available", &text))?,
+        available: row.word("available").map_or(Ok(true), |text| yes_or_no("available", &text))?,
     })
 }
 
@@ -48,12 +48,12 @@ pub fn event(row: &Row<'_>, ids: &Ids, rating_scale: [f64; 2]) -> Result<EventRo
     let user_id = ids.user(&row.required("user_id")?)?;
     let item_id = ids.item(&row.required("item_id")?)?;
     let kind: InteractionKind = {
-        let text = row.required("type")?;
+        let text = row.word("type").ok_or("type is missing")?;
         short(&text).parse().map_err(|error: crate::domain::UnknownKind| error.to_string())?
     };
-    let value = row.text("value").map(|text| number("value", &text)).transpose()?;
+    let value = row.word("value").map(|text| number("value", &text)).transpose()?;
     let value = check::value(kind, value, rating_scale)?;
-    let at = row.text("at").map(|text| {
+    let at = row.word("at").map(|text| {
         text.parse::<jiff::Timestamp>().map_err(|_| format!("at `{}` is not an RFC 3339 time", short(&text)))
     });
     let name = |field: &str, error: &dyn std::fmt::Display| format!("{field} {error}");
@@ -61,7 +61,7 @@ pub fn event(row: &Row<'_>, ids: &Ids, rating_scale: [f64; 2]) -> Result<EventRo
     let answer = row
         .text("recommendation_id")
         .map(|id| RecommendationId::new(id).map_err(|error| name("recommendation_id", &error)));
-    let position = row.text("position").map(|text| match text.parse::<u32>() {
+    let position = row.word("position").map(|text| match text.parse::<u32>() {
         Ok(position) if position > 0 => Ok(position),
         _ => Err(format!("position `{}` is not a number from 1", short(&text))),
     });

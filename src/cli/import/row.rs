@@ -35,6 +35,16 @@ impl<'a> Row<'a> {
         Some(text).filter(|text| !text.is_empty())
     }
 
+    /// The same without the blanks around it, for what is no text of somebody's: a number, a time, one of a few words.
+    #[must_use]
+    pub fn word(&self, name: &str) -> Option<Cow<'a, str>> {
+        let word = match self.text(name)? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        Some(word).filter(|word| !word.is_empty())
+    }
+
     /// As [`Row::text`], for what a row cannot do without.
     ///
     /// # Errors
@@ -116,5 +126,21 @@ impl Ids {
     /// Says what an id must not be.
     pub fn user(&self, id: &str) -> Result<UserId, String> {
         UserId::new(format!("{}{id}", self.prefix)).map_err(|error| format!("the user id `{}` {error}", short(id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_belong_to_texts_and_not_to_words() {
+        let object = serde_json::json!({"id": " ann", "type": "play ", "value": " ", "position": " 3"});
+        let row = Row::Object(object.as_object().unwrap());
+        assert_eq!(row.text("id").as_deref(), Some(" ann"));
+        assert_eq!((row.word("type").as_deref(), row.word("position").as_deref()), (Some("play"), Some("3")));
+        assert_eq!(row.word("value"), None);
+        let (names, cells) = (["id".to_owned()], StringRecord::from(vec![" ann "]));
+        assert_eq!(Row::Cells { names: &names, cells: &cells }.text("ID").as_deref(), Some("ann"));
     }
 }
