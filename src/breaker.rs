@@ -19,6 +19,8 @@ pub struct Breaker {
 struct State {
     failures: u32,
     open_until: Option<Instant>,
+    /// Since it opened somebody tries, and has not failed yet.
+    is_tried: bool,
 }
 
 impl State {
@@ -49,6 +51,7 @@ impl Breaker {
             Some(_) => {
                 // This caller tries; the next one only when it has not come back by then.
                 state.open_until = Some(now + state.pause(self.longest));
+                state.is_tried = true;
                 true
             }
             None => true,
@@ -68,7 +71,7 @@ impl Breaker {
     /// Stays open until then: the dependency itself has asked for it.
     pub fn rest(&self, until: Instant) {
         let mut state = self.state();
-        state.failures = LIMIT;
+        (state.failures, state.is_tried) = (LIMIT, false);
         state.open_until = state.open_until.max(Some(until));
     }
 
@@ -78,13 +81,17 @@ impl Breaker {
 
     pub fn failed(&self, now: Instant) {
         let mut state = self.state();
+        // Many may have asked before it opened. That they fail as well is one absence, and no reason to stay away for longer.
+        if state.open_until.is_some() && !std::mem::take(&mut state.is_tried) {
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         if state.failures >= LIMIT {
             state.open_until = state.open_until.max(Some(now + state.pause(self.longest)));
         }
     }
 
-    /// A panic cannot leave the two numbers in disorder.
+    /// A panic cannot leave it in disorder.
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -126,6 +133,15 @@ mod tests {
         breaker.succeeded();
         (0..LIMIT).for_each(|_| breaker.failed(now));
         assert!(breaker.allows(now + PAUSE), "all is forgotten");
+    }
+
+    #[test]
+    fn failures_that_come_together_are_one() {
+        let (breaker, now) = (Breaker::new(PAUSE * 60), Instant::now());
+        (0..50).for_each(|_| breaker.failed(now));
+        assert!(breaker.allows(now + PAUSE), "the first pause");
+        (0..50).for_each(|_| breaker.failed(now + PAUSE));
+        assert!(breaker.is_open(now + PAUSE * 3 - PAUSE / 10) && breaker.allows(now + PAUSE * 3), "the second");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Experiments: a split that knows the future is refused, odd data is answered sensibly or refused clearly, what is foreseeable is foreseen.
+//! Experiments: what bears a later time is left out, odd data is answered sensibly or refused clearly, what is foreseeable is foreseen.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -171,13 +171,55 @@ async fn what_is_foreseeable_is_foreseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_from_the_future_is_refused() {
+async fn a_model_that_needs_no_other_is_fitted_alone_and_is_the_same() {
     let place = Place::new().await;
     place.catalogue(100).await;
-    place.add(&groups(60, 100)).await;
-    place.add(&[("person-1".into(), "film-0001".into(), NOW + DAY)]).await;
-    let error = place.evaluate(SplitKind::Temporal).await.unwrap_err();
-    assert!(matches!(&error, TrainingError::Leak(reason) if reason.contains("person-1")), "{error}");
+    place.add(&groups(200, 100)).await;
+    let now = Timestamp::from_second(NOW).unwrap();
+    let split = experiment::split_store(place.store.as_ref(), &place.settings(), SplitKind::Temporal, 0.2, now).await;
+    let split = split.unwrap();
+    let run = |models: &[&str]| {
+        let models = models.iter().map(|&name| name.to_owned()).collect();
+        let settings =
+            ExperimentSettings { training: place.settings(), models, k: 10, max_cases: 1_000, sampled: None };
+        let phases = std::sync::Mutex::new(Vec::new());
+        let (report, _) =
+            experiment::run(&split, &settings, &|phase, _| phases.lock().unwrap().push(phase.to_owned())).unwrap();
+        (report, phases.into_inner().unwrap())
+    };
+    let (all, _) = run(&[]);
+    let alone = ["popularity", "content", "graph_filter", "item_knn_cosine"];
+    let (report, phases) = run(&alone);
+    for name in alone {
+        assert!((mean(&report, name) - mean(&all, name)).abs() < 1e-9, "{name}");
+    }
+    let holds_out = |phases: &[String]| phases.iter().any(|phase| phase.contains("hold out"));
+    assert!(!holds_out(&phases), "{phases:?}");
+    let (report, phases) = run(&["popularity", "ease"]);
+    assert!((mean(&report, "ease") - mean(&all, "ease")).abs() < 1e-9);
+    assert!(holds_out(&phases), "how much texts count in EASE is found out with the blend");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_from_the_future_are_left_out_and_counted() {
+    let (place, without) = (Place::new().await, Place::new().await);
+    for place in [&place, &without] {
+        place.catalogue(100).await;
+        place.add(&groups(60, 100)).await;
+    }
+    let later = |seconds: i64| ("person-1".to_owned(), "film-0001".to_owned(), NOW + seconds);
+    // Of this very moment, of the next and of a clock that is ahead.
+    place.add(&[later(0), later(1), later(DAY)]).await;
+    without.add(&[later(0)]).await;
+    for kind in [SplitKind::Temporal, SplitKind::Random] {
+        let report = place.evaluate(kind).await.unwrap();
+        let notes: Vec<&String> = report.notes.iter().filter(|note| note.contains("a clock that is ahead")).collect();
+        assert!(matches!(notes[..], [note] if note.ends_with(": 2.") && !note.contains("person-1")), "{notes:?}");
+        let expected = without.evaluate(kind).await.unwrap();
+        assert!(expected.notes.iter().all(|note| !note.contains("a clock")), "{:?}", expected.notes);
+        assert_eq!(report.source, expected.source, "{kind:?}");
+        assert!((mean(&report, "hybrid") - mean(&expected, "hybrid")).abs() < 1e-12, "{kind:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

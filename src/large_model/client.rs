@@ -24,6 +24,8 @@ use super::statistics::{Statistics, Usage};
 const MOST: usize = 8 << 20;
 /// The first pause before a retry; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(50);
+/// No provider is believed to ask for a longer wait.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 pub(super) struct Client {
     http: reqwest::Client,
@@ -255,13 +257,13 @@ pub(super) fn tokens(text: &str) -> u64 {
     u64::div_ceil(ascii, 4) + other
 }
 
-/// Seconds, or a moment (RFC 9110, section 10.2.3).
+/// Seconds, or a moment (RFC 9110, section 10.2.3); a day at most, as no clock goes as far as a provider may name.
 fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let moment = jiff::fmt::rfc2822::parse(&value.trim().replace("GMT", "+0000")).ok()?.timestamp();
-    Some(Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO))
+    Some(Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO).min(LONGEST_WAIT))
 }
 
 /// Whether the same request may succeed a little later.
@@ -307,6 +309,9 @@ mod tests {
         assert!((85..=91).contains(&wait.as_secs()), "{wait:?}");
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(retry_after("soon"), None);
+        for absurd in ["18446744073709551615", "Thu, 01 Jan 9998 00:00:00 GMT"] {
+            assert_eq!(retry_after(absurd), Some(LONGEST_WAIT), "{absurd}");
+        }
         assert_eq!(tokens("four four 雨夜"), 5);
     }
 
@@ -342,6 +347,8 @@ mod tests {
         let busy = wiremock::ResponseTemplate::new(429).insert_header("retry-after", "3600");
         let (answer, asked, _) = against(busy, patience).await;
         assert_eq!((answer, asked), (Err(ProviderError::Later(Duration::from_secs(3600))), 1));
+        let absurd = wiremock::ResponseTemplate::new(429).insert_header("retry-after", u64::MAX.to_string());
+        assert_eq!(against(absurd, patience).await.0, Err(ProviderError::Later(LONGEST_WAIT)));
         // `"four"` with its quotes: two tokens.
         let answered = wiremock::ResponseTemplate::new(200).set_body_json(true);
         assert_eq!(against(answered.clone(), patience).await, (Ok(Value::Bool(true)), 1, 2.0));

@@ -1,6 +1,7 @@
 //! Scoring by text embeddings: the cosine between the person's text and each candidate's. Vectors of candidates are kept by text.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Instant;
 
 use moka::sync::Cache;
@@ -13,12 +14,18 @@ use super::{ProviderError, Scores, ShortList};
 /// Texts and, by estimate, tokens that one request holds at most.
 const MOST_TEXTS: usize = 64;
 const MOST_TOKENS: u64 = 8_000;
-/// So many vectors are kept.
-const KEPT: u64 = 50_000;
+/// Vectors are kept as far as this memory goes, in bytes: some ten thousand of 1,536 numbers. By their number they would take four times as much from a model
+/// of long vectors as from another, and each tenant has a cache for each of its providers.
+const KEPT: u64 = 64 << 20;
+/// What one takes besides its numbers, by estimate.
+const OVERHEAD: usize = 200;
 
 /// Vectors by text. One cache a provider, and a provider has one model: vectors of two models never meet.
 pub(super) struct Embeddings {
-    kept: Cache<String, Vector>,
+    /// By a hash of the text, as some say what a person likes: nobody's text stays in memory for it.
+    kept: Cache<u64, Vector>,
+    /// Unlike those of the standard hasher its hashes cannot be foreseen.
+    hasher: RandomState,
 }
 
 /// Of a text.
@@ -47,7 +54,8 @@ pub(super) enum Source<'a> {
 
 impl Embeddings {
     pub fn new() -> Self {
-        Self { kept: Cache::new(KEPT) }
+        let size = |_: &u64, vector: &Vector| u32::try_from(OVERHEAD + size_of_val(&**vector)).unwrap_or(u32::MAX);
+        Self { kept: Cache::builder().max_capacity(KEPT).weigher(size).build(), hasher: RandomState::new() }
     }
 
     pub async fn score(
@@ -83,12 +91,16 @@ impl Embeddings {
         texts: &[String],
         until: Instant,
     ) -> Result<Vec<Vector>, ProviderError> {
-        let missing = texts.iter().filter(|text| !self.kept.contains_key(*text)).cloned().collect();
+        let key = |text: &String| self.hasher.hash_one(text);
+        // Taken now: while the others are made, these may have to give way to vectors of other requests.
+        let known: HashMap<&String, Vector> =
+            texts.iter().filter_map(|text| Some((text, self.kept.get(&key(text))?))).collect();
+        let missing = texts.iter().filter(|text| !known.contains_key(text)).cloned().collect();
         let fresh = fetch(source, missing, until).await?;
         for (text, vector) in &fresh {
-            self.kept.insert(text.clone(), Vector::clone(vector));
+            self.kept.insert(key(text), Vector::clone(vector));
         }
-        let of = |text: &String| fresh.get(text).cloned().or_else(|| self.kept.get(text));
+        let of = |text: &String| known.get(text).or_else(|| fresh.get(text)).cloned();
         texts.iter().map(|text| of(text).ok_or_else(missing_vector)).collect()
     }
 
@@ -220,7 +232,43 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
     use super::*;
+
+    #[test]
+    fn vectors_are_kept_as_far_as_their_memory_goes() {
+        for length in [8, 1_536] {
+            let (embeddings, vector) = (Embeddings::new(), Vector::from(vec![0.5; length]));
+            (0..60_000).for_each(|key| embeddings.kept.insert(key, Vector::clone(&vector)));
+            embeddings.kept.run_pending_tasks();
+            let (count, fits) = (embeddings.kept.entry_count(), KEPT / (OVERHEAD + 4 * length) as u64);
+            assert!(count <= fits && count >= fits.min(60_000) * 9 / 10, "{count} of {length} numbers");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_while_others_are_made_is_there_all_the_same() {
+        let (server, embeddings) = (MockServer::start().await, Arc::new(Embeddings::new()));
+        let kept = Arc::clone(&embeddings);
+        let respond = move |request: &Request| {
+            assert_eq!(request.body_json::<Value>().unwrap()["input"], json!(["new"]), "the other one is known");
+            kept.kept.invalidate(&kept.hasher.hash_one("known"));
+            ResponseTemplate::new(200).set_body_json(json!({"data": [{"index": 0, "embedding": [0.0, 2.0]}]}))
+        };
+        Mock::given(wiremock::matchers::any()).respond_with(respond).mount(&server).await;
+        let settings = format!("kind = 'embeddings'\nbase_url = '{}'\nmodel = 'm'\nallow_private = true", server.uri());
+        let client = Client::new(toml::from_str(&settings).unwrap(), Arc::default()).unwrap();
+        embeddings.kept.insert(embeddings.hasher.hash_one("known"), Vector::from([1.0, 0.0]));
+        let until = Instant::now() + Duration::from_secs(20);
+        let texts = ["known".to_owned(), "new".to_owned()];
+        let vectors = embeddings.vectors(Source::Remote(&client), &texts, until).await.unwrap();
+        assert_eq!(vectors, [Vector::from([1.0, 0.0]), Vector::from([0.0, 1.0])]);
+        assert!(embeddings.kept.contains_key(&embeddings.hasher.hash_one("new")));
+    }
 
     #[test]
     fn batches_hold_so_many_texts_and_tokens_at_most() {

@@ -118,7 +118,7 @@ pub(super) fn fit_scorers(
     fit_chosen(loaded, columns, settings, data, manifest, (&|_| true, share), report)
 }
 
-/// Fits popularity and one other scorer, EASE without the items' texts.
+/// Fits popularity and these other scorers, EASE without the items' texts.
 ///
 /// # Errors
 /// As [`fit_scorers`].
@@ -128,9 +128,9 @@ pub(super) fn fit_only(
     settings: &TrainingSettings,
     data: (&Dataset, &[i64]),
     manifest: Manifest,
-    name: &str,
+    names: &[&str],
 ) -> Result<Model, TrainingError> {
-    let chosen: Chosen<'_> = (&|other| other == name, TextShare::Known(0.0));
+    let chosen: Chosen<'_> = (&|name| names.contains(&name), TextShare::Known(0.0));
     Ok(fit_chosen(loaded, columns, settings, data, manifest, chosen, &|_, _| ())?.0)
 }
 

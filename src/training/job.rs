@@ -53,6 +53,15 @@ pub async fn start_job(store: Arc<dyn Store>, settings: TrainingSettings) -> Res
     Ok(job)
 }
 
+/// How long the store may take to answer. One that hangs must not keep the jobs of other tenants from being looked after, nor a training from going on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer within that time, or [`StoreError::Unavailable`].
+async fn in_time<T>(question: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| Err(StoreError::Unavailable(format!("no answer within {PATIENCE:?}")));
+    tokio::time::timeout(PATIENCE, question).await.unwrap_or_else(late)
+}
+
 /// Looks after the jobs of one store that other processes run.
 #[derive(Debug, Default)]
 pub struct JobWatch {
@@ -72,7 +81,7 @@ impl JobWatch {
         patience: Duration,
         settings: impl FnOnce() -> TrainingSettings,
     ) -> Result<Option<Job>, StoreError> {
-        let Some(job) = store.running_job(KIND).await? else {
+        let Some(job) = in_time(store.running_job(KIND)).await? else {
             self.heard = None;
             return Ok(None);
         };
@@ -86,7 +95,7 @@ impl JobWatch {
         if since.elapsed() < patience {
             return Ok(None);
         }
-        let lock = match store.begin_training().await {
+        let lock = match in_time(store.begin_training()).await {
             // Its trainer lives, or somebody else was faster: another look after as long a time.
             Err(StoreError::Conflict(_)) => {
                 self.heard = None;
@@ -95,7 +104,7 @@ impl JobWatch {
             other => other?,
         };
         self.heard = None;
-        match store.adopt_job(KIND, lock.epoch(), Timestamp::now()).await? {
+        match in_time(store.adopt_job(KIND, lock.epoch(), Timestamp::now())).await? {
             Some(job) => resume(Arc::clone(store), settings(), job, lock).await.map(Some),
             None => {
                 lock.release().await;
@@ -117,7 +126,7 @@ async fn resume(
         tracing::error!(job = %job.id, reason, "a training is given up");
         (job.state, job.result) = (JobState::Failed, Some(serde_json::json!({"error": reason})));
         job.log.push(reason);
-        store.update_job(&job, lock.epoch()).await?;
+        in_time(store.update_job(&job, lock.epoch())).await?;
         lock.release().await;
         return Ok(job);
     }
@@ -170,7 +179,7 @@ impl Reported {
     /// Stores how far it is; that this fails is logged only.
     pub(super) async fn report(&mut self, epoch: i64) {
         self.bring_up_to_date();
-        if let Err(error) = self.store.update_job(&self.job, epoch).await {
+        if let Err(error) = in_time(self.store.update_job(&self.job, epoch)).await {
             tracing::warn!(%error, job = %self.job.id, "the state of a job could not be stored");
         }
     }
@@ -178,7 +187,7 @@ impl Reported {
     /// Stores how it ended, which must not be lost to a short absence of the store.
     async fn end(mut self, epoch: i64) {
         for _ in 0..TRIES {
-            match self.store.update_job(&self.job, epoch).await {
+            match in_time(self.store.update_job(&self.job, epoch)).await {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(%error, job = %self.job.id, "the end of a job could not be stored; trying again");

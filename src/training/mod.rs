@@ -31,7 +31,7 @@ use crate::engine::settings::{EngineSettings, InteractionSettings};
 use crate::large_model::Embedder;
 use crate::store::{Store, StoreError};
 
-use fitting::{Columns, fit_scorers};
+use fitting::{Columns, NEVER, fit_only, fit_scorers};
 pub use job::{JobWatch, start_job};
 use load::{Loaded, load};
 use text_share::TextShare;
@@ -142,11 +142,7 @@ fn fit(
     now: Timestamp,
     progress: &(dyn Fn(&str, f32) + Send + Sync),
 ) -> Result<Model, TrainingError> {
-    if loaded.items.is_empty() || loaded.data.items.is_empty() {
-        let message = format!("{} items, {} interactions", loaded.items.len(), loaded.data.items.len());
-        return Err(TrainingError::NothingToTrainOn(message));
-    }
-    memory::check(loaded, &Columns::choose(loaded, settings), settings)?;
+    check(loaded, settings)?;
     let (mut settings, mut tuning, mut done) = (settings.clone(), None, 0.0);
     if let Some(budget) = settings.tune {
         done = 0.6;
@@ -178,6 +174,24 @@ fn fit(
             serde_json::json!({"trials": tuned.trials, "unfinished": tuned.unfinished});
     }
     Ok(model)
+}
+
+/// Fits these scorers and no blend, for whoever asks each of them alone. Not for EASE and iALS where those are to be as in a whole model: learning the blend finds
+/// out how much texts count in the one and how the other scores new items.
+fn fit_alone(loaded: &Loaded, settings: &TrainingSettings, names: &[&str]) -> Result<Model, TrainingError> {
+    check(loaded, settings)?;
+    let manifest = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
+    let columns = Columns::choose(loaded, settings);
+    fit_only(loaded, &columns, settings, (&loaded.data, &loaded.times), manifest, names)
+}
+
+/// Whether there is something to train on, and room for it.
+fn check(loaded: &Loaded, settings: &TrainingSettings) -> Result<(), TrainingError> {
+    if loaded.items.is_empty() || loaded.data.items.is_empty() {
+        let message = format!("{} items, {} interactions", loaded.items.len(), loaded.data.items.len());
+        return Err(TrainingError::NothingToTrainOn(message));
+    }
+    memory::check(loaded, &Columns::choose(loaded, settings), settings)
 }
 
 fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend: Blend, metrics: Metrics) -> Manifest {
@@ -215,16 +229,14 @@ fn manifest(loaded: &Loaded, settings: &TrainingSettings, now: Timestamp, blend:
     }
 }
 
-/// Deletes the oldest versions beyond `keep_versions`, never the active one nor the one before it.
+/// Deletes the oldest versions beyond `keep_versions`, never the active one nor the one before it; and what was left behind.
 async fn delete_old(store: &dyn Store, settings: &TrainingSettings) -> Result<(), TrainingError> {
     let mut models = store.models().await?;
+    trainer::delete_unknown(&settings.models_dir, &models);
     models.sort_by_key(|model| std::cmp::Reverse((model.activated_at, model.created_at)));
     for model in models.iter().skip(settings.keep_versions.max(2)).filter(|model| !model.active) {
         store.delete_model(&model.version).await?;
-        let dir = settings.models_dir.join(&model.version);
-        if let Err(error) = std::fs::remove_dir_all(&dir) {
-            tracing::warn!(%error, version = %model.version, "its artifact could not be deleted");
-        }
+        trainer::delete_artifact(&settings.models_dir, &model.version);
     }
     Ok(())
 }

@@ -193,7 +193,7 @@ fn judge(
     for held_out in hold_outs {
         let (data, times) = share_of(&held_out.data, &held_out.times, people, settings.seed);
         let draft = manifest(loaded, settings, NEVER, Blend::default(), Metrics::new());
-        let model = bind(loaded, fit_only(loaded, columns, settings, (&data, &times), draft, name)?);
+        let model = bind(loaded, fit_only(loaded, columns, settings, (&data, &times), draft, &[name])?);
         let quality = |case: &&Case| {
             let (profile, candidates) = question(loaded, case);
             let features = pipeline::features(&loaded.catalogue, Some(&model), &profile, &candidates, &wanted);
