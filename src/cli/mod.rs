@@ -78,7 +78,8 @@ enum Command {
     Models(models::ModelsCommand),
     /// Bring the database up to date (serving does so by itself).
     Migrate,
-    /// Write behaviour anew in the database, so that nothing of people who were erased is left in its files. Writers wait.
+    /// Write behaviour anew in the database, so that nothing of people who were erased is left in its files. Writers wait; on Postgres, whoever reads behaviour
+    /// waits as well, and the role has to own the database.
     Compact,
     Export(export::ExportArgs),
     /// Print the OpenAPI description of the service.

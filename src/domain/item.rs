@@ -26,6 +26,20 @@ pub struct Item {
     pub available: bool,
 }
 
+/// Labels as items have them: genres, tags, creators, values of an attribute. Without the blanks around each, and each once, so that a filter meets whoever
+/// bears one.
+#[must_use]
+pub fn tidy_labels(labels: Vec<String>) -> Vec<String> {
+    let mut tidy: Vec<String> = Vec::with_capacity(labels.len());
+    for label in labels {
+        let trimmed = label.trim();
+        if !tidy.iter().any(|known| known == trimmed) {
+            tidy.push(if trimmed.len() == label.len() { label } else { trimmed.to_owned() });
+        }
+    }
+    tidy
+}
+
 /// Changes to an attribute: the new values, or `None` to remove it.
 pub type AttributeChanges = BTreeMap<String, Option<Vec<String>>>;
 

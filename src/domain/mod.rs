@@ -15,7 +15,7 @@ pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
 pub use ids::{Domain, EventId, IdError, ItemId, RecommendationId, UserId};
 pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
-pub use item::{AttributeChanges, Item, ItemPatch};
+pub use item::{AttributeChanges, Item, ItemPatch, tidy_labels};
 pub use language::Language;
 pub use query::{Query, Rerank, Taste, Wording};
 pub use recommendation::{Degradation, ModelRef, RankedItem, Reason, ReasonCode, Recommendation, Story, Unmatched};

@@ -3,13 +3,16 @@
 use crate::domain::ItemId;
 use jiff::Timestamp;
 
-/// After this item.
-pub fn after_item(id: &ItemId) -> String {
-    encode(id.as_str())
+/// After this item, which was found by its title or not.
+pub fn after_item((by_title, id): &(bool, ItemId)) -> String {
+    // No id has a control character.
+    encode(&format!("{}{id}", if *by_title { "\t" } else { "" }))
 }
 
-pub fn item(cursor: &str) -> Option<ItemId> {
-    ItemId::new(decode(cursor)?).ok()
+pub fn item(cursor: &str) -> Option<(bool, ItemId)> {
+    let text = decode(cursor)?;
+    let by_title = text.strip_prefix('\t');
+    Some((by_title.is_some(), ItemId::new(by_title.unwrap_or(&text)).ok()?))
 }
 
 /// Before this event.
@@ -44,11 +47,13 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back() {
-        let id = ItemId::new("科 幻/1").unwrap();
-        assert_eq!(item(&after_item(&id)), Some(id));
+        for by_title in [false, true] {
+            let place = (by_title, ItemId::new("科 幻/1").unwrap());
+            assert_eq!(item(&after_item(&place)), Some(place));
+        }
         let at: Timestamp = "2026-05-01T12:00:00.123456Z".parse().unwrap();
         assert_eq!(event(&before_event(at, 42)), Some((at, 42)));
-        for broken in ["", "zz", "4", "ff", "é", "00"] {
+        for broken in ["", "zz", "4", "ff", "é", "00", "09"] {
             assert_eq!(item(broken), None, "{broken}");
             assert_eq!(event(broken), None, "{broken}");
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::auth::Served;
-use super::extract;
+use super::extract::{self, NoParameters};
 use super::fields::{Amount, List, Moment, Object, Text, Whole};
 use super::json;
 use super::problem::{ApiError, FieldError};
@@ -69,6 +69,7 @@ pub struct Rejected {
     responses((status = 200, description = "What became of the batch", body = EventsAnswer)))]
 pub async fn append(
     Served(service): Served,
+    _: NoParameters,
     extract::Text(text): extract::Text,
 ) -> Result<Json<EventsAnswer>, ApiError> {
     let (mut events, mut rejected, mut errors) = (Vec::new(), Vec::new(), Vec::new());

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::fields::{Object, check_text};
@@ -44,6 +45,25 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
+/// No body, or an object that says nothing: what somebody hopes to set by one must not be passed over in silence.
+pub struct NoBody;
+
+impl FromRequest<App> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+
+        let Text(text) = Text::from_request(request, app).await?;
+        if !text.trim().is_empty() {
+            json::read(&text, || PhantomData::<Object<Nothing>>)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// The one id in the path of a route.
 pub struct PathId<T>(pub T);
 
@@ -73,6 +93,17 @@ impl TryFrom<String> for PlainId {
     fn try_from(text: String) -> Result<Self, IdError> {
         // The rules are those of all ids.
         ItemId::new(text).map(|id| Self(id.into()))
+    }
+}
+
+/// No parameters in the query string: for each route that takes none.
+pub struct NoParameters;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Parameters::from_request_parts(parts, state).await?.finish().map(|()| Self)
     }
 }
 

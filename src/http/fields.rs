@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// The largest amount of a `value`, either way: sums of it stay exact.
 pub const MAX_VALUE: f64 = 1e9;
 
-/// Text on one line, `MIN` to `MAX` characters, without control characters.
+/// Text on one line, `MIN` to `MAX` characters, without control characters; not of blanks alone, unless it may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text<const MIN: usize, const MAX: usize>(pub String);
 
@@ -43,6 +43,9 @@ pub fn check_text(text: &str, min: usize, max: usize, lines: bool) -> Result<(),
     let length = text.chars().count();
     if length < min {
         return Err("must not be empty".to_owned());
+    }
+    if min > 0 && text.trim().is_empty() {
+        return Err("must not be blank".to_owned());
     }
     if length > max {
         return Err(format!("has {length} characters; at most {max} are taken"));
@@ -246,9 +249,31 @@ pub struct Day(pub Date);
 
 impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_day(&text).map(Self).ok_or_else(|| de::Error::custom("is not a day such as 1999-03-31, 1999-03 or 1999"))
+        read_day(deserializer).map(|(first, _)| Self(first))
     }
+}
+
+/// The last day of what is written like a [`Day`]: of a year alone its 31 December, of a month alone its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastDay(pub Date);
+
+impl<'de> Deserialize<'de> for LastDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_day(deserializer).map(|(_, last)| Self(last))
+    }
+}
+
+/// The first and the last of the days that a text means.
+fn read_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Date, Date), D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let first =
+        parse_day(&text).ok_or_else(|| de::Error::custom("is not a day such as 1999-03-31, 1999-03 or 1999"))?;
+    let last = match text.len() {
+        4 => first.last_of_year(),
+        7 => first.last_of_month(),
+        _ => first,
+    };
+    Ok((first, last))
 }
 
 fn parse_day(text: &str) -> Option<Date> {
@@ -264,6 +289,11 @@ fn parse_day(text: &str) -> Option<Date> {
         .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
     let day: Date = if digits { whole.parse().ok()? } else { return None };
     (day.year() >= 1).then_some(day)
+}
+
+/// For a field that may be left out and cannot be cleared: `null` is refused. With `#[serde(default, deserialize_with = …)]`.
+pub fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// For a field that may be cleared: absent is `None`, `null` is `Some(None)`. With `#[serde(default, deserialize_with = …)]`.
@@ -286,6 +316,9 @@ mod tests {
         assert!(read::<Text<1, 3>>(r#""科幻片""#).is_ok());
         assert!(read::<Text<1, 3>>(r#""abcd""#).unwrap_err().contains("at most 3"));
         assert!(read::<Text<1, 3>>(r#""""#).unwrap_err().contains("empty"));
+        for blank in ["   ", "\u{3000}", "\u{a0}"] {
+            assert!(read::<Text<1, 3>>(&format!("\"{blank}\"")).unwrap_err().contains("blank"), "{blank:?}");
+        }
         assert!(read::<Text<1, 9>>(r#""a\u0000b""#).unwrap_err().contains("control"));
         assert!(read::<Text<1, 9>>(r#""a\nb""#).is_err() && read::<Prose<9>>(r#""a\nb""#).is_ok());
         assert_eq!(read::<List<u8, 2>>("[1, 2]").unwrap().0, [1, 2]);
@@ -315,6 +348,20 @@ mod tests {
         assert_eq!(read::<Day>(r#""1999""#).unwrap().0, jiff::civil::date(1999, 1, 1));
         assert_eq!(read::<Day>(r#""1999-03""#).unwrap().0, jiff::civil::date(1999, 3, 1));
         assert_eq!(read::<Day>(r#""2024-02-29""#).unwrap().0, jiff::civil::date(2024, 2, 29));
+        for (text, last) in [
+            ("1999", (1999, 12, 31)),
+            ("1999-06", (1999, 6, 30)),
+            ("2023-02", (2023, 2, 28)),
+            ("2024-02", (2024, 2, 29)),
+            ("1900-02", (1900, 2, 28)),
+            ("9999", (9999, 12, 31)),
+            ("1999-06-01", (1999, 6, 1)),
+        ] {
+            let (year, month, day) = last;
+            let read = read::<LastDay>(&format!("{text:?}")).unwrap().0;
+            assert_eq!(read, jiff::civil::date(year, month, day), "{text}");
+        }
+        assert!(read::<LastDay>(r#""1999-13""#).is_err());
         for text in ["2023-02-29", "0000", "99", "1999-13", "１９９９", "1999/01/01", "-001"] {
             assert!(read::<Day>(&format!("{text:?}")).is_err(), "{text}");
         }

@@ -6,9 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use super::fields::{Day, List, Named, Object, Text};
+use super::fields::{Day, LastDay, List, Named, Object, Text};
 use super::recommend_body::{Key, set_once};
-use crate::domain::{Domain, Filter, Filters, ItemId, SetFilter};
+use crate::domain::{Domain, Filter, Filters, ItemId, SetFilter, tidy_labels};
 
 /// How many labels one condition may have.
 pub const MAX_LABELS: usize = 100;
@@ -33,7 +33,9 @@ struct SetBody {
 
 impl From<Object<SetBody>> for SetFilter {
     fn from(Object(body): Object<SetBody>) -> Self {
-        Self { any: body.any.into_strings(), all: body.all.into_strings(), none: body.none.into_strings() }
+        // As the labels of items are on their way in: one with a blank at its end would meet none of them.
+        let [any, all, none] = [body.any, body.all, body.none].map(|labels| tidy_labels(labels.into_strings()));
+        Self { any, all, none }
     }
 }
 
@@ -41,7 +43,7 @@ impl From<Object<SetBody>> for SetFilter {
 #[serde(default, deny_unknown_fields)]
 struct Span {
     from: Option<Day>,
-    to: Option<Day>,
+    to: Option<LastDay>,
 }
 
 /// The attributes of a filter.

@@ -7,11 +7,11 @@ use jiff::civil::Date;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::fields::{Day, List, Named, Prose, Text, clearable};
+use super::fields::{Day, List, Named, Prose, Text, clearable, not_null};
 use super::filter::Label;
 use super::problem::FieldError;
 use super::recommend_body::domain;
-use crate::domain::{Domain, Item, ItemId, ItemPatch};
+use crate::domain::{Domain, Item, ItemId, ItemPatch, tidy_labels};
 
 pub const MAX_TITLE_CHARS: usize = 500;
 pub const MAX_LABELS: usize = 200;
@@ -47,7 +47,7 @@ pub struct ItemBody {
 impl ItemBody {
     /// The item under this id; the pointer of the error is relative to the body.
     pub fn into_item(self, id: ItemId, domains: &[Domain]) -> Result<Item, FieldError> {
-        let labels = |list: Option<Labels>| list.unwrap_or_default().into_strings();
+        let labels = |list: Option<Labels>| tidy_labels(list.unwrap_or_default().into_strings());
         Ok(Item {
             id,
             domain: domain(&self.domain.0, domains).map_err(|detail| FieldError::new("/domain", detail))?,
@@ -71,7 +71,9 @@ impl ItemBody {
 #[serde(default, deny_unknown_fields)]
 pub struct PatchBody {
     id: Option<ItemId>,
+    #[serde(deserialize_with = "not_null")]
     domain: Option<Text<1, 128>>,
+    #[serde(deserialize_with = "not_null")]
     title: Option<Text<1, MAX_TITLE_CHARS>>,
     #[serde(deserialize_with = "clearable")]
     genres: Option<Option<Labels>>,
@@ -85,6 +87,7 @@ pub struct PatchBody {
     released: Option<Option<Day>>,
     #[serde(deserialize_with = "clearable")]
     attributes: Option<Option<Attributes<Option<Values>>>>,
+    #[serde(deserialize_with = "not_null")]
     available: Option<bool>,
 }
 
@@ -92,7 +95,8 @@ impl PatchBody {
     /// The changes to the item of this id.
     pub fn into_patch(self, id: &ItemId, domains: &[Domain]) -> Result<ItemPatch, FieldError> {
         same_id(self.id.as_ref(), id)?;
-        let labels = |list: Option<Option<Labels>>| list.map(|list| list.unwrap_or_default().into_strings());
+        let labels =
+            |list: Option<Option<Labels>>| list.map(|list| tidy_labels(list.unwrap_or_default().into_strings()));
         let in_domain = |Text(name): Text<1, 128>| domain(&name, domains);
         Ok(ItemPatch {
             domain: self.domain.map(in_domain).transpose().map_err(|detail| FieldError::new("/domain", detail))?,
@@ -137,10 +141,11 @@ impl<'de> Deserialize<'de> for Values {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
                 let label = Label::deserialize(de::value::StrDeserializer::new(text))?;
-                Ok(vec![label.0])
+                Ok(tidy_labels(vec![label.0]))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<String>, A::Error> {
-                Labels::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(List::into_strings)
+                let labels = Labels::deserialize(de::value::SeqAccessDeserializer::new(seq))?;
+                Ok(tidy_labels(labels.into_strings()))
             }
         }
 
@@ -210,11 +215,26 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_kept_without_blanks_around_them_and_each_once() {
+        let item = item(
+            r#"{"domain": "movie", "title": "M", "genres": [" rock ", "jazz", "rock", "Rock"], "tags": ["a  b\u3000"],
+                "creators": ["A", "A"], "attributes": {"language": " de", "cast": ["b", " b"]}}"#,
+        )
+        .unwrap();
+        assert_eq!(item.genres, ["rock", "jazz", "Rock"]);
+        assert_eq!((item.tags, item.creators), (vec!["a  b".to_owned()], vec!["A".to_owned()]));
+        assert_eq!(item.attributes["language"], ["de"]);
+        assert_eq!(item.attributes["cast"], ["b"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, pointer) in [
             (r#"{"domain": "movy", "title": "M"}"#, "/domain"),
             (r#"{"domain": "movie"}"#, "/title"),
             (r#"{"domain": "movie", "title": ""}"#, "/title"),
+            (r#"{"domain": "movie", "title": " \u3000"}"#, "/title"),
+            (r#"{"domain": "movie", "title": "M", "tags": ["a", " "]}"#, "/tags/1"),
             (r#"{"domain": "movie", "title": "M", "genres": ["a", 1]}"#, "/genres/1"),
             (r#"{"domain": "movie", "title": "M", "genres": {}}"#, "/genres"),
             (

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::auth::Served;
 use super::cursor;
-use super::extract::{self, Parameters, PathId, Text};
+use super::extract::{self, NoBody, NoParameters, Parameters, PathId, Text};
 use super::fields::{List, Object};
 use super::item_body::{ItemAnswer, ItemBody, PatchBody, same_id};
 use super::json;
@@ -23,7 +23,7 @@ use crate::serving::{ItemSearch, Upserted};
 /// How many items one batch may have.
 pub const MAX_ROWS: usize = 10_000;
 
-/// A page of items, ordered by id.
+/// A page of items, ordered by id; those that are found by their title come before the others.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct ItemList {
     data: Vec<ItemAnswer>,
@@ -31,11 +31,12 @@ pub struct ItemList {
     next_cursor: Option<String>,
 }
 
-/// Lists items, and finds those in which all words of `q` occur.
+/// Lists items, and finds those in which all words of `q` occur, at the beginning of words, without regard to case and accents. Those with all of
+/// them in the title come first.
 #[utoipa::path(get, path = "/api/items", tag = "items",
     params(
         ("domain" = Option<String>, Query, description = "Only items of this domain"),
-        ("q" = Option<String>, Query, description = "Words that must all occur in title, creators, genres, tags or description"),
+        ("q" = Option<String>, Query, description = "What words in title, creators, genres, tags or description begin with; all of these must occur"),
         ("cursor" = Option<String>, Query, description = "Where to go on: `next_cursor` of the page before"),
         ("limit" = Option<u32>, Query, description = "Items per page, 50 by default"),
     ),
@@ -63,7 +64,11 @@ pub async fn list(Served(service): Served, mut parameters: Parameters) -> Result
 #[utoipa::path(get, path = "/api/items/{id}", tag = "items",
     params(("id" = String, Path, description = "The item")),
     responses((status = 200, description = "The item", body = ItemAnswer), (status = 404, description = "No such item")))]
-pub async fn get(Served(service): Served, PathId(id): PathId<ItemId>) -> Result<Json<ItemAnswer>, ApiError> {
+pub async fn get(
+    Served(service): Served,
+    PathId(id): PathId<ItemId>,
+    _: NoParameters,
+) -> Result<Json<ItemAnswer>, ApiError> {
     Ok(Json(service.item(&id).await?.into()))
 }
 
@@ -78,6 +83,7 @@ pub async fn get(Served(service): Served, PathId(id): PathId<ItemId>) -> Result<
 pub async fn put(
     Served(service): Served,
     PathId(id): PathId<ItemId>,
+    _: NoParameters,
     extract::Json(body): extract::Json<ItemBody>,
 ) -> Result<Response, ApiError> {
     same_id(body.id.as_ref(), &id).map_err(|error| ApiError::Invalid(vec![error]))?;
@@ -102,7 +108,7 @@ fn location(id: &ItemId) -> HeaderValue {
     HeaderValue::try_from(format!("/api/items/{segment}")).unwrap_or(HeaderValue::from_static("/api/items"))
 }
 
-/// Changes some fields of an item: a JSON merge patch (RFC 7396). `null` clears a field; in `attributes` it removes one.
+/// Changes some fields of an item: a JSON merge patch (RFC 7396). `null` clears a field that an item can be without; in `attributes` it removes one.
 #[utoipa::path(patch, path = "/api/items/{id}", tag = "items",
     params(("id" = String, Path, description = "The item")),
     request_body(content = ref("#/components/schemas/ItemPatch"), content_type = "application/json"),
@@ -110,6 +116,7 @@ fn location(id: &ItemId) -> HeaderValue {
 pub async fn patch(
     Served(service): Served,
     PathId(id): PathId<ItemId>,
+    _: NoParameters,
     extract::Json(body): extract::Json<PatchBody>,
 ) -> Result<Json<ItemAnswer>, ApiError> {
     let patch = body.into_patch(&id, &service.config.domains).map_err(|error| ApiError::Invalid(vec![error]))?;
@@ -120,7 +127,12 @@ pub async fn patch(
 #[utoipa::path(delete, path = "/api/items/{id}", tag = "items",
     params(("id" = String, Path, description = "The item")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such item")))]
-pub async fn delete(Served(service): Served, PathId(id): PathId<ItemId>) -> Result<StatusCode, ApiError> {
+pub async fn delete(
+    Served(service): Served,
+    PathId(id): PathId<ItemId>,
+    _: NoParameters,
+    _: NoBody,
+) -> Result<StatusCode, ApiError> {
     service.delete_item(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -188,7 +200,7 @@ pub enum RowStatus {
 #[utoipa::path(post, path = "/api/items", tag = "items",
     request_body(content = ref("#/components/schemas/ItemBatch"), content_type = "application/json"),
     responses((status = 200, description = "What became of each row", body = BatchAnswer)))]
-pub async fn batch(Served(service): Served, Text(text): Text) -> Result<Json<BatchAnswer>, ApiError> {
+pub async fn batch(Served(service): Served, _: NoParameters, Text(text): Text) -> Result<Json<BatchAnswer>, ApiError> {
     let mut answer = BatchAnswer::default();
     let (mut items, mut places, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for (index, row) in rows(&text)?.into_iter().enumerate() {

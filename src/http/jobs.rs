@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::auth::Served;
-use super::extract::{PathId, PlainId};
+use super::extract::{NoParameters, PathId, PlainId};
 use super::problem::ApiError;
 use crate::serving::{Job, ServiceError};
 
@@ -45,7 +45,11 @@ impl From<Job> for JobAnswer {
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "models",
     params(("id" = String, Path, description = "The job")),
     responses((status = 200, description = "The job", body = JobAnswer), (status = 404, description = "No such job")))]
-pub async fn get(Served(service): Served, PathId(PlainId(id)): PathId<PlainId>) -> Result<Json<JobAnswer>, ApiError> {
+pub async fn get(
+    Served(service): Served,
+    PathId(PlainId(id)): PathId<PlainId>,
+    _: NoParameters,
+) -> Result<Json<JobAnswer>, ApiError> {
     let job = service.store.job(&id).await.map_err(ServiceError::Store)?;
     job.map(|job| Json(job.into())).ok_or(ApiError::NotFound { what: "job", id })
 }

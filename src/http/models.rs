@@ -1,7 +1,6 @@
 //! Models: what can be asked for, training another, switching.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,14 +9,12 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::Served;
-use super::extract::{Parameters, PathId, PlainId, Text};
-use super::fields::Object;
+use super::extract::{NoBody, NoParameters, PathId, PlainId};
 use super::jobs::JobAnswer;
-use super::json;
 use super::problem::ApiError;
 use crate::config::Config;
 use crate::domain::Tenant;
@@ -84,16 +81,10 @@ pub struct ModelList {
 /// Lists every model that a request can name, of every version kept.
 #[utoipa::path(get, path = "/api/models", tag = "models",
     responses((status = 200, description = "The models", body = ModelList)))]
-pub async fn list(Served(service): Served, parameters: Parameters) -> Result<Json<ModelList>, ApiError> {
-    parameters.finish()?;
+pub async fn list(Served(service): Served, _: NoParameters) -> Result<Json<ModelList>, ApiError> {
     let data = service.models().await?.into_iter().map(Model::from).collect();
     Ok(Json(ModelList { data, next_cursor: None }))
 }
-
-/// A body that says nothing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Starts training on what the store holds. One training runs at a time, across all replicas; the model that comes of it is
 /// made the active one.
@@ -102,11 +93,7 @@ struct Nothing {}
         (status = 202, description = "The job has started", body = JobAnswer, headers(("location" = String, description = "The job"))),
         (status = 409, description = "A training is running"),
     ))]
-pub async fn train(Served(service): Served, Text(body): Text) -> Result<Response, ApiError> {
-    // What somebody hopes to set by it must not be passed over in silence.
-    if !body.trim().is_empty() {
-        json::read(&body, || PhantomData::<Object<Nothing>>)?;
-    }
+pub async fn train(Served(service): Served, _: NoParameters, _: NoBody) -> Result<Response, ApiError> {
     // Through the providers of the service, so that budgets count for both.
     let settings = settings_with(&service.config, service.store.tenant(), Some(Arc::clone(&service.providers)));
     let job = training::start_job(Arc::clone(&service.store), settings).await.map_err(ServiceError::Store)?;
@@ -179,6 +166,8 @@ pub struct Activated {
 pub async fn activate(
     Served(service): Served,
     PathId(PlainId(version)): PathId<PlainId>,
+    _: NoParameters,
+    _: NoBody,
 ) -> Result<Json<Activated>, ApiError> {
     let ModelRecord { version, active, activated_at, .. } = service.activate(&version).await?;
     Ok(Json(Activated { version, active, activated_at }))

@@ -31,8 +31,8 @@ pub fn openapi(domains: &[Domain], providers: &[&str]) -> Value {
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }});
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
-        for operation in operations.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            complete(path, operation, domains);
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            complete(path, method, operation, domains);
         }
     }
     document
@@ -76,18 +76,16 @@ fn headers(guarded: bool) -> Vec<(&'static str, Value)> {
 }
 
 /// Adds what no handler needs to say: ids and limits of parameters, the problems that any request may run into.
-fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
+fn complete(path: &str, method: &str, operation: &mut Value, domains: &[Domain]) {
     let guarded = path.starts_with("/api/");
     let has_body = operation.get("requestBody").is_some();
-    let mut has_parameters = false;
     for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        has_parameters = true;
         let is_user_events = path.ends_with("/events");
         parameter["schema"] = match parameter["name"].as_str() {
             Some("domain") if path.ends_with("/similar") => json!({"type": "array", "items": schemas::domain(domains)}),
             Some("domain") => schemas::domain(domains),
             Some("Accept-Language") => json!({"type": "string", "examples": ["de-AT, en;q=0.5"]}),
-            Some("q") => schemas::text(1, 256),
+            Some("q") => schemas::text(256),
             Some("cursor") => json!({"type": "string", "minLength": 2, "maxLength": 1_200, "pattern": "^[0-9a-f]+$"}),
             Some("limit") => {
                 json!({"type": "integer", "minimum": 1, "maximum": if is_user_events { 1_000 } else { 200 }})
@@ -122,10 +120,11 @@ fn complete(path: &str, operation: &mut Value, domains: &[Domain]) {
             responses.entry(*status).or_insert_with(|| problem.clone());
         }
     };
-    add(has_body, &["400", "408", "413", "422"]);
-    add(has_parameters || guarded, &["422"]);
-    add(guarded, &["401", "403", "500"]);
-    add(guarded, &["429", "503"]);
+    // A body that comes with a request is read, whatever the method; that of a GET is not looked at.
+    add(guarded, &["401", "403", "408", "413", "422", "429", "500", "503"]);
+    add(guarded && method != "get", &["400"]);
+    // Where a key is asked for, it may not be known yet.
+    add(path == "/metrics", &["503"]);
 }
 
 #[cfg(test)]
@@ -143,6 +142,20 @@ mod tests {
         let text = document.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             assert!(document.pointer(reference).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn what_may_happen_to_any_request_is_listed() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap().iter();
+        for (path, operations) in paths.filter(|(path, _)| path.starts_with("/api/")) {
+            for (method, operation) in operations.as_object().unwrap() {
+                for status in ["401", "403", "408", "413", "422", "429", "500", "503"] {
+                    assert!(operation["responses"][status].is_object(), "{method} {path} {status}");
+                }
+                assert_eq!(operation["responses"]["400"].is_object(), method != "get", "{method} {path}");
+            }
         }
     }
 

@@ -19,9 +19,18 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// So many characters of a pointer are told.
+const LONGEST_POINTER: usize = 512;
+
 impl FieldError {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        let mut pointer: String = pointer.into();
+        // Names of fields are the caller's, and may be megabytes long.
+        if let Some((end, _)) = pointer.char_indices().nth(LONGEST_POINTER) {
+            pointer.truncate(end);
+            pointer.push('…');
+        }
+        Self { pointer, detail: detail.into() }
     }
 
     /// Both in one text.
@@ -255,8 +264,12 @@ pub fn finish(mut response: Response, request_id: &str) -> Response {
     response
 }
 
-/// The member of `names` that `text` was probably meant to be.
+/// The member of `names` that `text`, of any length, was probably meant to be.
 pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 64;
+    if text.chars().nth(LONGEST).is_some() {
+        return None;
+    }
     let text = text.to_lowercase();
     names
         .into_iter()
@@ -285,6 +298,10 @@ mod tests {
         assert_eq!(nearest("musik", ["music", "movie"]), Some("music"));
         assert_eq!(nearest("Limits", ["limit", "filter"]), Some("limit"));
         assert_eq!(nearest("zebra", ["music", "movie"]), None);
+        let (before, long) = (std::time::Instant::now(), "q".repeat(8 << 20));
+        assert_eq!(nearest(&long, ["music"]), None);
+        assert!(FieldError::new(format!("/{long}"), "is not a known field").pointer.len() < 1_000);
+        assert!(before.elapsed().as_secs() < 2, "a long name is not compared letter by letter");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::auth::Served;
-use super::extract::{Parameters, PathId, PlainId};
+use super::extract::{NoParameters, PathId, PlainId};
 use super::problem::ApiError;
 use crate::serving::{Evaluation, ServiceError};
 
@@ -51,8 +51,7 @@ pub struct ProviderList {
 /// Lists the large-model providers: those configured, and the table of word vectors in the process.
 #[utoipa::path(get, path = "/api/providers", tag = "models",
     responses((status = 200, description = "The providers", body = ProviderList)))]
-pub async fn providers(Served(service): Served, parameters: Parameters) -> Result<Json<ProviderList>, ApiError> {
-    parameters.finish()?;
+pub async fn providers(Served(service): Served, _: NoParameters) -> Result<Json<ProviderList>, ApiError> {
     let default = service.providers.get("llm").map(|provider| provider.name.as_str());
     let data = service.providers.all.iter().map(|provider| {
         let (numbers, resting) = (provider.statistics(), provider.is_resting());
@@ -106,8 +105,7 @@ pub struct EvaluationList {
 /// Lists the newest stored comparisons of models and providers.
 #[utoipa::path(get, path = "/api/evaluations", tag = "models",
     responses((status = 200, description = "The evaluations", body = EvaluationList)))]
-pub async fn evaluations(Served(service): Served, parameters: Parameters) -> Result<Json<EvaluationList>, ApiError> {
-    parameters.finish()?;
+pub async fn evaluations(Served(service): Served, _: NoParameters) -> Result<Json<EvaluationList>, ApiError> {
     let evaluations = service.store.evaluations(100).await.map_err(ServiceError::Store)?;
     Ok(Json(EvaluationList { data: evaluations.into_iter().map(Into::into).collect(), next_cursor: () }))
 }
@@ -120,6 +118,7 @@ pub async fn evaluations(Served(service): Served, parameters: Parameters) -> Res
 pub async fn evaluation(
     Served(service): Served,
     PathId(PlainId(id)): PathId<PlainId>,
+    _: NoParameters,
 ) -> Result<Json<StoredEvaluation>, ApiError> {
     let found = service.store.evaluation(&id).await.map_err(ServiceError::Store)?;
     found.map(|found| Json(found.into())).ok_or(ApiError::NotFound { what: "evaluation", id })

@@ -10,7 +10,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use uuid::Uuid;
 
 use super::auth::Served;
-use super::extract::Text;
+use super::extract::{NoParameters, Text};
 use super::problem::ApiError;
 use super::recommend_body;
 use crate::domain::{Domain, ItemId, Language, ModelRef, RankedItem, Reason, Recommendation, Story, UserId, Wording};
@@ -25,7 +25,12 @@ use crate::serving::ServiceError;
     request_body(content = ref("#/components/schemas/RecommendRequest"), content_type = "application/json"),
     responses((status = 200, description = "Ranked lists, one for each domain asked for", body = ref("#/components/schemas/RecommendAnswer"))),
 )]
-pub async fn recommend(Served(service): Served, headers: HeaderMap, Text(body): Text) -> Result<Answer, ApiError> {
+pub async fn recommend(
+    Served(service): Served,
+    headers: HeaderMap,
+    _: NoParameters,
+    Text(body): Text,
+) -> Result<Answer, ApiError> {
     let started = Instant::now();
     let (query, story) = recommend_body::read(&body, &service.config, service.model_names(), Timestamp::now())?;
     let mut recommendation = service.recommend(&query).await.map_err(|error| match error {
@@ -39,7 +44,8 @@ pub async fn recommend(Served(service): Served, headers: HeaderMap, Text(body): 
     let took = started.elapsed();
     super::metrics::recommended(&recommendation, took);
     let total_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-    Ok(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, story, total_ms })
+    let explain = query.explain;
+    Ok(Answer { id: Uuid::now_v7(), user_id: query.user_id, recommendation, explain, story, total_ms })
 }
 
 /// The answer: one field a domain, which is why it is written by hand.
@@ -47,6 +53,8 @@ pub struct Answer {
     id: Uuid,
     user_id: Option<UserId>,
     recommendation: Recommendation,
+    /// Whether reasons were asked for: then each place has them, be they none.
+    explain: bool,
     story: Option<Story>,
     total_ms: f64,
 }
@@ -68,7 +76,7 @@ impl IntoResponse for Answer {
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { id, user_id, recommendation, story, total_ms } = self;
+        let Self { id, user_id, recommendation, explain, story, total_ms } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("recommendation_id", &format!("rec_{id}"))?;
         if let Some(user_id) = user_id {
@@ -76,7 +84,7 @@ impl Serialize for Answer {
         }
         map.serialize_entry("model", &Model::from(&recommendation.model))?;
         for (domain, list) in &recommendation.lists {
-            map.serialize_entry(domain, &Places(list))?;
+            map.serialize_entry(domain, &Places { list, explain: *explain })?;
         }
         if let Some(Story { text, items, language }) = story {
             let note = Note { generated: true, text, item_ids: items, language: *language };
@@ -124,22 +132,25 @@ struct Place<'a> {
     genres: &'a [String],
     score: f32,
     rank: usize,
-    #[serde(skip_serializing_if = "<[Reason]>::is_empty")]
-    reasons: &'a [Reason],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<&'a [Reason]>,
 }
 
 /// A list, from rank 1 on.
-struct Places<'a>(&'a [RankedItem]);
+struct Places<'a> {
+    list: &'a [RankedItem],
+    explain: bool,
+}
 
 impl Serialize for Places<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().zip(1..).map(|(ranked, rank)| Place {
+        serializer.collect_seq(self.list.iter().zip(1..).map(|(ranked, rank)| Place {
             item_id: ranked.item.id.as_str(),
             title: &ranked.item.title,
             genres: &ranked.item.genres,
             score: ranked.score,
             rank,
-            reasons: &ranked.reasons,
+            reasons: self.explain.then_some(ranked.reasons.as_slice()),
         }))
     }
 }

@@ -8,6 +8,10 @@ use crate::domain::{Domain, InteractionKind};
 
 /// No control characters.
 const ONE_LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+/// The same, and not blank: something among it is no white space.
+const NOT_BLANK: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*\
+    [^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]\
+    [^\\u0000-\\u001f\\u007f-\\u009f]*$";
 /// No control characters but tab and the ends of lines.
 const LINES: &str = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$";
 const DAY: &str = "^(?!0000)[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$";
@@ -17,9 +21,9 @@ pub fn id() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 128, "pattern": ONE_LINE})
 }
 
-/// Text on one line.
-pub fn text(min: usize, max: usize) -> Value {
-    json!({"type": "string", "minLength": min, "maxLength": max, "pattern": ONE_LINE})
+/// Text on one line, not blank.
+pub fn text(max: usize) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": max, "pattern": NOT_BLANK})
 }
 
 fn prose(max: usize) -> Value {
@@ -161,16 +165,19 @@ fn with_null(mut schema: Value) -> Value {
 }
 
 fn set_filter() -> Value {
-    let labels = || list(text(1, 200), filter::MAX_LABELS);
+    let labels = || list(text(200), filter::MAX_LABELS);
     object(&[], json!({"any": labels(), "all": labels(), "none": labels()}))
 }
 
 fn filter_fields() -> Value {
-    let day = || json!({"type": ["string", "null"], "pattern": DAY, "description": "A day, a month or a year."});
+    let day = |of_others: &str| {
+        let description = format!("A day; of a month or a year alone, the {of_others}.");
+        json!({"type": ["string", "null"], "pattern": DAY, "description": description})
+    };
     json!({
         "genres": reference("SetFilter"),
-        "released": object(&[], json!({"from": day(), "to": day()})),
-        "attributes": {"type": "object", "additionalProperties": reference("SetFilter"), "propertyNames": text(1, 200),
+        "released": object(&[], json!({"from": day("first"), "to": day("last")})),
+        "attributes": {"type": "object", "additionalProperties": reference("SetFilter"), "propertyNames": text(200),
             "maxProperties": filter::MAX_ATTRIBUTES},
         "items": described(list(id(), filter::MAX_ITEMS), "Only these items are ranked."),
     })
@@ -220,7 +227,7 @@ fn ranked_item() -> Value {
             "item_id": id(), "title": {"type": "string"}, "genres": {"type": "array", "items": {"type": "string"}},
             "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "Falls with rank; comparable across domains."},
             "rank": {"type": "integer", "minimum": 1},
-            "reasons": described(json!({"type": "array", "items": reference("Reason")}), "With `explain` only, strongest first."),
+            "reasons": described(json!({"type": "array", "items": reference("Reason")}), "With `explain` only, and then always, strongest first; empty where nothing speaks for the item in particular."),
         }),
     )
 }
@@ -249,22 +256,25 @@ fn story() -> Value {
 }
 
 fn attribute_values() -> Value {
-    json!({"oneOf": [text(1, 200), list(text(1, 200), item::MAX_LABELS)]})
+    json!({"oneOf": [text(200), list(text(200), item::MAX_LABELS)]})
 }
 
 fn attributes(values: Value) -> Value {
     json!({"type": ["object", "null"], "additionalProperties": values, "maxProperties": item::MAX_ATTRIBUTES,
-        "propertyNames": text(1, item::MAX_ATTRIBUTE_NAME_CHARS)})
+        "propertyNames": text(item::MAX_ATTRIBUTE_NAME_CHARS)})
 }
 
 fn item_fields(domains: &[Domain], values: Value) -> Value {
-    let labels = || or_null(list(text(1, 200), item::MAX_LABELS));
+    let labels = || {
+        let labels = or_null(list(text(200), item::MAX_LABELS));
+        described(labels, "Kept without the blanks around each, and each once.")
+    };
     json!({
-        "id": id(), "domain": domain(domains), "title": text(1, item::MAX_TITLE_CHARS),
+        "id": id(), "domain": domain(domains), "title": text(item::MAX_TITLE_CHARS),
         "genres": labels(), "tags": labels(), "description": or_null(prose(item::MAX_DESCRIPTION_CHARS)), "creators": labels(),
         "released": {"type": ["string", "null"], "pattern": DAY, "description": "A day; of a month or a year alone, the first."},
         "attributes": described(attributes(values), "Free facets to filter by, each a value or several."),
-        "available": described(json!({"type": ["boolean", "null"]}), "Whether it may be recommended; true when absent."),
+        "available": described(json!({"type": ["boolean", "null"]}), "Whether it may be recommended; in a new item true when absent."),
     })
 }
 
@@ -280,12 +290,12 @@ fn item_body(domains: &[Domain], in_batch: bool) -> Value {
 }
 
 fn item_patch(domains: &[Domain]) -> Value {
-    let values = json!({"oneOf": [text(1, 200), list(text(1, 200), item::MAX_LABELS), {"type": "null"}]});
+    let values = json!({"oneOf": [text(200), list(text(200), item::MAX_LABELS), {"type": "null"}]});
     let mut schema = object(&[], item_fields(domains, values));
     let properties = &mut schema["properties"];
-    for name in ["id", "domain", "title"] {
-        properties[name] = with_null(or_null(properties[name].clone()));
-    }
+    properties["id"] = or_null(properties["id"].clone());
+    // What no item is without.
+    properties["available"]["type"] = json!("boolean");
     schema
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::audit::Actor;
 use super::auth::Served;
 use super::cursor;
-use super::extract::{self, Parameters, PathId};
+use super::extract::{self, NoBody, NoParameters, Parameters, PathId};
 use super::problem::ApiError;
 use crate::domain::{Event, EventId, InteractionKind, ItemId, RecommendationId, UserId};
 
@@ -93,7 +93,11 @@ pub struct Export {
 #[utoipa::path(get, path = "/api/users/{id}/export", tag = "users",
     params(("id" = String, Path, description = "The person")),
     responses((status = 200, description = "All that is held", body = Export)))]
-pub async fn export(Served(service): Served, PathId(user): PathId<UserId>) -> Result<Json<Export>, ApiError> {
+pub async fn export(
+    Served(service): Served,
+    PathId(user): PathId<UserId>,
+    _: NoParameters,
+) -> Result<Json<Export>, ApiError> {
     // Where behaviour is encrypted, every page costs the reading of all of it.
     const PAGE: u32 = 100_000;
     let mut events: Vec<EventAnswer> = Vec::new();
@@ -130,7 +134,12 @@ pub struct Erased {
 #[utoipa::path(delete, path = "/api/users/{id}", tag = "users",
     params(("id" = String, Path, description = "The person")),
     responses((status = 200, description = "The receipt", body = Receipt)))]
-pub async fn erase(Served(service): Served, PathId(user): PathId<UserId>) -> Result<Json<Receipt>, ApiError> {
+pub async fn erase(
+    Served(service): Served,
+    PathId(user): PathId<UserId>,
+    _: NoParameters,
+    _: NoBody,
+) -> Result<Json<Receipt>, ApiError> {
     let erasure = service.erase_user(&user).await?;
     let receipt_id = format!("era_{}", Uuid::now_v7());
     tracing::info!(receipt_id, events = erasure.events, "a person was erased");
@@ -164,6 +173,7 @@ pub async fn merge(
     // After the path: one that names nobody is refused, and was not recorded.
     PathId(user): PathId<UserId>,
     Extension(actor): Extension<Actor>,
+    _: NoParameters,
     extract::Json(body): extract::Json<MergeBody>,
 ) -> Result<Json<Merged>, ApiError> {
     if body.from == user {

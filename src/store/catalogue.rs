@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 use sqlx::QueryBuilder;
-use unicode_normalization::UnicodeNormalization as _;
 
+use super::searching::{TITLES_END, search_text, words};
 use super::shared::{Lock, from_json, id, to_json};
 use super::{ItemChange, ItemPage, ItemSearch, Result, Upserted};
 use crate::domain::{Item, ItemId, ItemPatch};
@@ -23,32 +23,6 @@ const STEP: i64 = 1 << 24;
 /// revision in common.
 fn next_revision(newest: Option<i64>) -> i64 {
     newest.unwrap_or(0) + rand::random_range(1..=STEP)
-}
-
-/// Text without the differences that a search should not see: width of letters, composition of accents, case.
-fn folded(text: &str) -> String {
-    // A NUL cannot be stored by Postgres.
-    text.nfkc().flat_map(char::to_lowercase).map(|c| if c == '\0' { ' ' } else { c }).collect()
-}
-
-/// Everything of an item that a search looks at.
-fn search_text(item: &Item) -> String {
-    let original = item.attributes.get("original_title");
-    let lists = [&item.creators, &item.genres, &item.tags].into_iter().chain(original);
-    let texts: Vec<&str> = std::iter::once(item.title.as_str())
-        .chain(lists.flatten().map(String::as_str))
-        .chain(item.description.as_deref())
-        .collect();
-    folded(&texts.join("\n"))
-}
-
-/// The `LIKE` patterns of which each must match: one for every word.
-fn patterns(text: &str) -> Vec<String> {
-    let pattern = |word: &str| {
-        let literal = word.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-        format!("%{literal}%")
-    };
-    folded(text).split_whitespace().map(pattern).collect()
 }
 
 /// What becomes of each of `items`, one after the other, and those whose last state differs from what is stored.
@@ -175,25 +149,61 @@ impl CatalogueStore {
 
     async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage> {
         let limit = search.limit as usize;
-        let mut query = QueryBuilder::new("SELECT fields FROM items WHERE fields IS NOT NULL AND tenant = ");
+        let words = words(search.text.as_deref().unwrap_or_default());
+        let mut query = QueryBuilder::new("SELECT place, fields FROM (SELECT id, fields, CASE WHEN ");
+        for word in &words {
+            // Before the end of the titles.
+            query.push("search_text LIKE ").push_bind(format!("%{word}%{TITLES_END}%")).push(r" ESCAPE '\' AND ");
+        }
+        query.push(if words.is_empty() { "FALSE" } else { "TRUE" });
+        query.push(" THEN 0 ELSE 1 END AS place FROM items WHERE fields IS NOT NULL AND tenant = ");
         query.push_bind(self.tenant.as_str());
         if let Some(domain) = &search.domain {
             query.push(" AND domain = ").push_bind(domain.as_str());
         }
-        if let Some(after) = &search.after {
-            query.push(" AND id > ").push_bind(after.as_str());
+        for word in &words {
+            query.push(" AND search_text LIKE ").push_bind(format!("%{word}%")).push(r" ESCAPE '\'");
         }
-        for pattern in patterns(search.text.as_deref().unwrap_or_default()) {
-            query.push(" AND search_text LIKE ").push_bind(pattern).push(r" ESCAPE '\'");
+        query.push(") AS found");
+        if let Some((by_title, id)) = &search.after {
+            query.push(if *by_title { " WHERE place > 0 OR id > " } else { " WHERE place > 0 AND id > " });
+            query.push_bind(id.as_str());
         }
-        // One more than asked for tells whether there is a next page.
-        query.push(" ORDER BY id LIMIT ").push_bind(i64::from(search.limit) + 1);
-        let rows: Vec<String> = query.build_query_scalar().persistent(false).fetch_all(&self.pool).await?;
-        let mut items = rows.iter().map(|fields| from_json(fields, "item")).collect::<Result<Vec<Item>>>()?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|item| item.id.clone());
-        Ok(ItemPage { items, next })
+        // Without words all have one place, and an index has them in order. One more than asked for tells whether there is a next page.
+        query.push(if words.is_empty() { " ORDER BY id LIMIT " } else { " ORDER BY place, id LIMIT " });
+        query.push_bind(i64::from(search.limit) + 1);
+        let rows: Vec<(i32, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
+        let found = rows.iter().map(|(place, fields)| Ok((*place == 0, from_json::<Item>(fields, "item")?)));
+        let mut found = found.collect::<Result<Vec<_>>>()?;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more).map(|(by_title, item)| (*by_title, item.id.clone()));
+        Ok(ItemPage { items: found.into_iter().map(|(_, item)| item).collect(), next })
+    }
+
+    async fn renew_search(&self) -> Result<()> {
+        // In the words and in the order of the index over these rows: else Postgres would look through all items.
+        const EARLIER: &str = "SELECT tenant, id, fields FROM items
+            WHERE fields IS NOT NULL AND substr(search_text, 1, 1) <> 'S' ORDER BY tenant, id LIMIT 1000";
+        // Most starts find none, and wait for no writer.
+        while sqlx::query(EARLIER).fetch_optional(&self.pool).await?.is_some() {
+            let mut tx = self.begin().await?;
+            self.lock(&mut tx, Lock::Catalogue).await?;
+            let rows: Vec<(String, String, String)> = sqlx::query_as(EARLIER).fetch_all(&mut *tx).await?;
+            let texts = rows.iter().map(|(.., fields)| Ok(search_text(&from_json(fields, "item")?)));
+            let texts = texts.collect::<Result<Vec<_>>>()?;
+            let mut update = QueryBuilder::new("UPDATE items SET search_text = new.column3 FROM (");
+            update.push_values(rows.iter().zip(texts), |mut row, ((tenant, id, _), text)| {
+                row.push_bind(tenant).push_bind(id).push_bind(text);
+            });
+            update.push(") AS new WHERE items.tenant = new.column1 AND items.id = new.column2");
+            // Another start may have been faster.
+            if !rows.is_empty() {
+                update.build().persistent(false).execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     async fn count_items(&self) -> Result<u64> {
@@ -230,16 +240,4 @@ impl CatalogueStore {
             .collect()
     }
 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_in_a_search_are_letters() {
-        assert_eq!(patterns("100% _A\\"), [r"%100\%%", r"%\_a\\%"]);
-        assert_eq!(patterns("ＦＵＬＬ Größe"), ["%full%", "%größe%"]);
-        assert!(patterns(" \t").is_empty());
-    }
 }

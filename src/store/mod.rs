@@ -33,6 +33,7 @@ mod models;
 mod people;
 pub mod postgres;
 mod sealing;
+mod searching;
 pub mod sqlite;
 mod training;
 mod vectors;
@@ -91,17 +92,17 @@ pub enum Upserted {
 pub struct ItemPage {
     pub items: Vec<Item>,
     /// Where to go on; `None` at the end.
-    pub next: Option<ItemId>,
+    pub next: Option<(bool, ItemId)>,
 }
 
-/// Which items to list. Ordered by id.
+/// Which items to list. Ordered by id; those that have all words of the text in their title come before the others.
 #[derive(Debug, Clone, Default)]
 pub struct ItemSearch {
     pub domain: Option<Domain>,
-    /// Words that must all occur in title, creators, genres, tags or description (case-insensitive; any script).
+    /// What words in title, creators, genres, tags or description begin with; all of these must occur (without regard to case and accents; in any script).
     pub text: Option<String>,
-    /// Start after this id.
-    pub after: Option<ItemId>,
+    /// Start after this item: whether it has all words of the text in its title, and its id.
+    pub after: Option<(bool, ItemId)>,
     pub limit: u32,
 }
 
@@ -122,6 +123,8 @@ pub trait CatalogueStore: Send + Sync {
     /// Whether there was one to delete. Its behaviour stays.
     async fn delete_item(&self, id: &ItemId) -> Result<bool>;
     async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage>;
+    /// Writes anew what searches look at, of the items of all tenants that an earlier version of this program has stored.
+    async fn renew_search(&self) -> Result<()>;
     async fn count_items(&self) -> Result<u64>;
     /// All changes after `revision`, oldest first, at most `limit`, each with its revision. From 0 it
     /// replays the whole catalogue (an item once, as it is now). A revision becomes visible only after
@@ -363,8 +366,9 @@ pub trait Store:
     async fn migrate(&self) -> Result<()>;
     /// Whether it answers.
     async fn ping(&self) -> Result<()>;
-    /// Writes behaviour anew, so that no free place of its files holds what was deleted or changed; nobody writes meanwhile.
-    async fn compact(&self) -> Result<()>;
+    /// Writes behaviour anew, so that no free place of its files holds what was deleted or changed; nobody writes meanwhile. Gives the statements that are left
+    /// to whoever owns the database, as this role may not execute them: until then, what was deleted may be there.
+    async fn compact(&self) -> Result<Vec<&'static str>>;
     /// Closes all connections; what was written is kept.
     async fn close(&self);
 }

@@ -254,7 +254,13 @@ impl EncryptionStore {
         }
         tx.commit().await?;
         // What the rows held before is still in the files, in places that are free now.
-        self.compact().await?;
+        let left = self.compact().await?;
+        if !left.is_empty() {
+            tracing::warn!(
+                statements = left.join("; "),
+                "what was in clear may be in the database's files until whoever owns the database has executed these"
+            );
+        }
         Ok(count)
     }
 

@@ -21,7 +21,7 @@ use super::history::{Row, StoredHistory, of_text};
 use super::people::Vault;
 use super::sealing::{Pseudonym, Sealer};
 use super::shared::{IS_SEALED, Lock, TENANTS, failpoint, needs_master_key, tenants};
-use super::{Options, Result, Store, StoreError};
+use super::{CatalogueStore as _, Options, Result, Store, StoreError};
 use crate::domain::{Tenant, UserId};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -396,7 +396,8 @@ impl Store for SqliteStore {
         };
         // `run_direct`: `run` cannot be called in a future that is sent between threads.
         MIGRATIONS.run_direct(None, &mut *tx, false).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        self.renew_search().await
     }
 
     async fn ping(&self) -> Result<()> {
@@ -404,10 +405,10 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn compact(&self) -> Result<()> {
+    async fn compact(&self) -> Result<Vec<&'static str>> {
         sqlx::query("VACUUM").execute(&self.writer).await?;
         self.overwrite_erased().await;
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn close(&self) {

@@ -76,6 +76,53 @@ async fn a_batch_tells_what_became_of_each_row() {
 }
 
 #[tokio::test]
+async fn labels_with_blanks_around_them_do_not_escape_a_filter() {
+    let app = TestApp::start().await;
+    let rows = json!([
+        {"id": "b1", "domain": "music", "title": "One", "genres": [" polka ", "polka", "waltz"]},
+        {"id": "b2", "domain": "music", "title": " ", "genres": ["polka"]},
+    ]);
+    let answer = app.post("/api/items", &rows).await.expect(200);
+    assert_eq!([&answer["results"][0]["status"], &answer["results"][1]["status"]], ["created", "rejected"]);
+    assert!(answer["results"][1]["detail"].as_str().unwrap().starts_with("/title"), "{answer}");
+    assert_eq!(app.get("/api/items/b1").await.expect(200)["genres"], json!(["polka", "waltz"]));
+    app.call("PATCH", "/api/items/music-00", r#"{"genres": ["polka "], "creators": null}"#).await.expect(200);
+    let filtered = async |filter: serde_json::Value| {
+        let ask = json!({"domains": ["music"], "limit": 200, "filter": {"genres": filter}});
+        ids(&app.recommend(&ask).await["music"])
+    };
+    let mut polka = filtered(json!({"any": ["polka"]})).await;
+    polka.sort();
+    assert_eq!(polka, ["b1", "music-00"]);
+    assert!(filtered(json!({"none": ["polka"]})).await.iter().all(|id| !polka.contains(id)));
+}
+
+#[tokio::test]
+async fn what_is_found_by_its_title_comes_first_on_each_page() {
+    let app = TestApp::start().await;
+    for (id, title, tag) in [
+        ("a1", "Nothing", "Pokémon"),
+        ("a2", "Pokemon Blue", "x"),
+        ("a3", "Nothing", "pokemon"),
+        ("a4", "Detective Pokémon", "x"),
+        ("a5", "Snapokemon", "x"),
+    ] {
+        let body = json!({"domain": "game", "title": title, "tags": [tag]});
+        app.call("PUT", &format!("/api/items/{id}"), body.to_string()).await.expect(201);
+    }
+    for (limit, query) in [(1, "pokemon"), (2, "POK%C3%89MON"), (3, "poke"), (50, "pokemon")] {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = app.get(&format!("/api/items?limit={limit}&q={query}{cursor}")).await.expect(200);
+            found.extend(page["data"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(found, ["a2", "a4", "a1", "a3"], "{limit} {query}");
+    }
+}
+
+#[tokio::test]
 async fn lists_are_paged_and_searched() {
     let app = TestApp::start().await;
     let (mut found, mut path) = (Vec::new(), "/api/items?limit=7&domain=music".to_owned());
@@ -98,6 +145,7 @@ async fn lists_are_paged_and_searched() {
         ("domain=music&domain=movie", "/query/domain"),
         ("cursor=xyz", "/query/cursor"),
         ("q=", "/query/q"),
+        ("q=%20%E3%80%80", "/query/q"),
         ("q=%00", "/query/q"),
         ("qq=rock", "/query/qq"),
     ] {

@@ -100,6 +100,46 @@ async fn filters_and_exclusions_are_guarantees() {
 }
 
 #[tokio::test]
+async fn a_year_or_a_month_in_a_filter_is_meant_as_a_whole() {
+    let app = TestApp::start().await;
+    for (id, released) in [("a", "1999-01-01"), ("b", "1999-06-30"), ("c", "1999-12-31"), ("d", "2024-02-29")] {
+        let body = json!({"domain": "movie", "title": id, "genres": ["dated"], "released": released});
+        app.call("PUT", &format!("/api/items/{id}"), body.to_string()).await.expect(201);
+    }
+    for (from, to, wanted) in [
+        ("1999", "1999", &["a", "b", "c"][..]),
+        ("1999-06", "1999-06", &["b"]),
+        ("1999-06", "1999-11", &["b"]),
+        ("1999-07", "2024-02", &["c", "d"]),
+        ("1999", "1999-06-29", &["a"]),
+        ("2024-02", "2024-02-28", &[]),
+    ] {
+        let filter = json!({"released": {"from": from, "to": to}, "genres": {"any": [" dated "]}});
+        let answer = app.recommend(&json!({"domains": ["movie"], "limit": 200, "filter": filter})).await;
+        let mut found = ids(&answer["movie"]);
+        found.sort();
+        assert_eq!(found, wanted, "{from} to {to}");
+    }
+}
+
+#[tokio::test]
+async fn with_explain_each_item_has_reasons_be_they_none() {
+    let app = TestApp::start().await;
+    let mut without = 0;
+    for ask in [
+        json!({"explain": true, "limit": 200}),
+        json!({"explain": true, "limit": 200, "music": ["rock"], "movie": ["xqzwv"]}),
+        json!({"explain": true, "limit": 200, "model": "content", "history": [{"item_id": "game-00"}]}),
+    ] {
+        let answer = app.recommend(&ask).await;
+        for item in ["music", "movie", "game"].iter().flat_map(|domain| answer[domain].as_array().unwrap()) {
+            without += usize::from(item["reasons"].as_array().expect("the key is there").is_empty());
+        }
+    }
+    assert!(without > 0, "some have none");
+}
+
+#[tokio::test]
 async fn what_was_consumed_is_left_out_unless_asked_for() {
     let app = TestApp::start().await;
     let seen = |answer: &Value| ids(&answer["movie"]).contains(&"movie-00".to_owned());

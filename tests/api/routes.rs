@@ -164,6 +164,60 @@ async fn what_is_no_route_is_a_problem_too() {
     assert!(head.status.is_success() && head.bytes.is_empty());
 }
 
+/// Every documented route under /api, with something in the place of names.
+fn routes(app: &TestApp) -> Vec<(String, String)> {
+    let document = medley::http::openapi(&app.config.domains, &[]);
+    let paths = document["paths"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/api/"));
+    let routes = paths.flat_map(|(path, methods)| {
+        let path = path.replace("{id}", "movie-00").replace("{version}", "none");
+        methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    routes.collect()
+}
+
+#[tokio::test]
+async fn parameters_that_a_route_does_not_have_are_refused_everywhere() {
+    let app = TestApp::start().await;
+    let routes = routes(&app);
+    assert!(routes.len() > 18, "{routes:?}");
+    for (method, path) in routes {
+        let answer = app.call(&method, &format!("{path}?colour=red"), "").await;
+        assert_eq!(answer.problem(422), ["/query/colour"], "{method} {path}");
+    }
+    assert!(app.store.running_job("train").await.unwrap().is_none());
+    app.get("/api/items/movie-00?").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_where_none_is_taken_says_nothing_or_is_refused() {
+    let app = TestApp::start().await;
+    for (method, path, status) in [
+        ("POST", "/api/models/train", 202),
+        ("POST", "/api/models/none/activate", 404),
+        ("DELETE", "/api/items/movie-00", 204),
+        ("DELETE", "/api/users/u", 200),
+    ] {
+        assert_eq!(app.call(method, path, r#"{"force": true}"#).await.problem(422), ["/force"], "{method} {path}");
+        assert_eq!(app.call(method, path, "[]").await.problem(422), [""], "{method} {path}");
+        assert_eq!(app.call(method, path, "now").await.problem(400), [""], "{method} {path}");
+        assert_eq!(app.call(method, path, " {} ").await.status.as_u16(), status, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_route_answers_to_a_bad_body_is_documented() {
+    let app = TestApp::with(&[("MEDLEY_SERVER__MAX_BODY_BYTES", "1000")]).await;
+    let document = medley::http::openapi(&app.config.domains, &[]);
+    for (method, path) in routes(&app) {
+        let documented = path.replace("movie-00", "{id}").replace("none", "{version}");
+        let responses = &document["paths"][documented.as_str()][method.to_lowercase().as_str()]["responses"];
+        for body in ["{".to_owned(), "[7]".to_owned(), "x".repeat(1_001)] {
+            let status = app.call(&method, &path, body).await.status.as_u16().to_string();
+            assert!(responses[status.as_str()].is_object(), "{method} {path}: {status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_answer_has_a_request_id() {
     let app = TestApp::start().await;

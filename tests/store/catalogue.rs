@@ -13,6 +13,8 @@ on_both_databases!(
     changes_to_one_item_do_not_undo_each_other,
     lists_are_paged_in_the_byte_order_of_ids,
     search_finds_words_in_any_script_and_case,
+    titles_come_first_and_pages_follow_each_other,
+    what_an_earlier_version_stored_is_found_after_a_start,
     changes_replay_the_catalogue_and_go_on_from_there,
     a_reader_of_changes_misses_none_while_many_write,
 );
@@ -144,6 +146,61 @@ async fn search_finds_words_in_any_script_and_case(database: &Database) {
     }
     assert_eq!(find("地球").await, ["m2"]);
     assert_eq!(find("科幻").await, ["m2"]);
+}
+
+async fn titles_come_first_and_pages_follow_each_other(database: &Database) {
+    let store = database.store().await;
+    let tagged = |id: &str, title: &str, tag: &str| Item { tags: vec![tag.into()], ..item(id, "music", title) };
+    let original = BTreeMap::from([("original_title".into(), vec!["Björk live".into()])]);
+    let items = [
+        tagged("1", "Else", "Björk, live"),
+        tagged("2", "Björk", "live"),
+        tagged("3", "Live: Bjork", "x"),
+        tagged("4", "Elsewhere", "x\u{1}\u{2} bjork alive live"),
+        Item { attributes: original, ..tagged("5", "Else", "x") },
+        tagged("6", "Alive with Björk", "x"),
+        tagged("7", "Björk 100% live", "x"),
+    ];
+    store.upsert_items(&items).await.unwrap();
+    for (text, wanted) in [
+        ("björk live", &["3", "5", "7", "1", "2", "4"][..]),
+        ("BJORK", &["2", "3", "5", "6", "7", "1", "4"]),
+        ("live 100%", &["7"]),
+        ("ive", &[]),
+    ] {
+        for limit in [1, 2, 3, 10] {
+            let mut search = ItemSearch { text: Some(text.into()), limit, ..ItemSearch::default() };
+            let mut found: Vec<String> = Vec::new();
+            loop {
+                let page = store.search_items(&search).await.unwrap();
+                found.extend(page.items.into_iter().map(|item| String::from(item.id)));
+                search.after = page.next;
+                if search.after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, wanted, "{text}, {limit} a page");
+        }
+    }
+}
+
+async fn what_an_earlier_version_stored_is_found_after_a_start(database: &Database) {
+    let store = database.store().await;
+    let items: Vec<Item> = (0..1_500).map(|n| item(&format!("i{n:04}"), "movie", "Amélie")).collect();
+    store.upsert_items(&items).await.unwrap();
+    store.of_tenant(&"shop".parse().unwrap()).upsert_items(&items[..1]).await.unwrap();
+    store.delete_item(&items[0].id).await.unwrap();
+    let revisions: Vec<i64> = store.item_changes(0, 10_000).await.unwrap().iter().map(|change| change.0).collect();
+    database.execute("UPDATE items SET search_text = 'amélie' WHERE fields IS NOT NULL").await;
+    let search = ItemSearch { text: Some("amelie".into()), limit: 2_000, ..ItemSearch::default() };
+    assert!(store.search_items(&search).await.unwrap().items.is_empty());
+    store.close().await;
+    let store = database.store().await;
+    assert_eq!(store.search_items(&search).await.unwrap().items.len(), 1_499);
+    let shop = store.of_tenant(&"shop".parse().unwrap());
+    assert_eq!(shop.search_items(&search).await.unwrap().items.len(), 1);
+    let now: Vec<i64> = store.item_changes(0, 10_000).await.unwrap().iter().map(|change| change.0).collect();
+    assert_eq!(now, revisions, "that is no change of the catalogue");
 }
 
 /// Follows the changes from `revision` on, and returns the last revision.

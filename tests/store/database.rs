@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use medley::domain::{Domain, Event, EventId, InteractionKind, Item, ItemId, UserId};
 use medley::store::{self, MasterKey, Options, Store};
+use sqlx::Connection as _;
 
 use crate::support::postgres::{TestDatabase, database};
 
@@ -73,6 +74,21 @@ impl Database {
         let Place::Sqlite(folder) = &self.place else { panic!("its files are the server's") };
         let files = std::fs::read_dir(folder.path().join("in/a folder")).unwrap();
         files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    /// Executes a statement beside the store.
+    pub async fn execute(&self, statement: &'static str) {
+        let url = self.options().url;
+        match self.place {
+            Place::Sqlite(_) => {
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::query(statement).execute(&mut connection).await.unwrap();
+            }
+            Place::Postgres(_) => {
+                let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+                sqlx::query(statement).execute(&mut connection).await.unwrap();
+            }
+        }
     }
 
     /// A store of its own on this database, like that of one replica; not migrated.

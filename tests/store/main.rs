@@ -42,6 +42,7 @@ macro_rules! on_both_databases_also_encrypted {
 
 mod behaviour;
 mod catalogue;
+mod compacting;
 mod database;
 mod encryption;
 mod equality;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{InteractionKind, Item};
+use crate::domain::{InteractionKind, Item, tidy_labels};
 
 use super::EventRow;
 use super::row::short;
@@ -23,9 +23,11 @@ const EARLIEST: Timestamp = Timestamp::constant(-2_208_988_800, 0);
 /// How far a sender's clock may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
+/// The item with its labels as the API would keep them.
+///
 /// # Errors
 /// Says which limit is broken.
-pub fn item(item: Item) -> Result<Item, String> {
+pub fn item(mut item: Item) -> Result<Item, String> {
     text("title", &item.title, MAX_TITLE_CHARS, false)?;
     if let Some(description) = &item.description {
         text("description", description, MAX_DESCRIPTION_CHARS, true)?;
@@ -42,6 +44,10 @@ pub fn item(item: Item) -> Result<Item, String> {
     for (name, values) in &item.attributes {
         text("the name of an attribute", name, MAX_ATTRIBUTE_NAME_CHARS, false)?;
         labels(name, values)?;
+    }
+    let lists = [&mut item.genres, &mut item.tags, &mut item.creators].into_iter();
+    for list in lists.chain(item.attributes.values_mut()) {
+        *list = tidy_labels(std::mem::take(list));
     }
     Ok(item)
 }
@@ -99,7 +105,8 @@ fn labels(name: &str, labels: &[String]) -> Result<(), String> {
 }
 
 fn text(name: &str, text: &str, most: usize, lines: bool) -> Result<(), String> {
-    if text.is_empty() {
+    // A text that may have lines may be blank as well.
+    if text.is_empty() || !lines && text.trim().is_empty() {
         return Err(format!("{name} holds an empty text"));
     }
     if text.chars().count() > most {
@@ -116,22 +123,40 @@ mod tests {
     use super::*;
     use crate::domain::{Domain, ItemId, UserId};
 
+    fn plain() -> Item {
+        Item {
+            id: ItemId::new("a").unwrap(),
+            domain: Domain::new("movie").unwrap(),
+            title: "A".to_owned(),
+            genres: Vec::new(),
+            tags: Vec::new(),
+            description: None,
+            creators: Vec::new(),
+            released: None,
+            attributes: std::collections::BTreeMap::new(),
+            available: true,
+        }
+    }
+
+    #[test]
+    fn labels_are_kept_as_by_the_api() {
+        let labels = |labels: &[&str]| labels.iter().map(|&label| label.to_owned()).collect::<Vec<_>>();
+        let attributes = std::collections::BTreeMap::from([("language".to_owned(), labels(&["de ", "de"]))]);
+        let kept = item(Item { genres: labels(&[" rock ", "jazz", "rock"]), attributes, ..plain() }).unwrap();
+        assert_eq!((kept.genres, &kept.attributes["language"]), (labels(&["rock", "jazz"]), &labels(&["de"])));
+        for blank in [
+            Item { tags: labels(&["a", "\u{3000}"]), ..plain() },
+            Item { title: " ".to_owned(), ..plain() },
+            Item { creators: labels(&[""]), ..plain() },
+        ] {
+            assert!(item(blank).unwrap_err().ends_with("holds an empty text"));
+        }
+        assert!(item(Item { description: Some(" ".to_owned()), ..plain() }).is_ok());
+    }
+
     #[test]
     fn days_and_places_are_bounded_as_in_the_api() {
-        let released = |year: i16| {
-            item(Item {
-                id: ItemId::new("a").unwrap(),
-                domain: Domain::new("movie").unwrap(),
-                title: "A".to_owned(),
-                genres: Vec::new(),
-                tags: Vec::new(),
-                description: None,
-                creators: Vec::new(),
-                released: Some(jiff::civil::date(year, 1, 1)),
-                attributes: std::collections::BTreeMap::new(),
-                available: true,
-            })
-        };
+        let released = |year: i16| item(Item { released: Some(jiff::civil::date(year, 1, 1)), ..plain() });
         assert!(released(1).is_ok());
         assert_eq!(released(0).unwrap_err(), "released lies before the year 1");
         let at = |position: u32| {
