@@ -301,6 +301,25 @@ fn a_reason_claims_no_more_than_is_true() {
 }
 
 #[test]
+fn one_star_does_not_bring_more_of_the_same() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(&mut catalogue, &items, &[&["movie-filler-1"], &["movie-alien", "movie-the-godfather"]]);
+    let first = |value: Option<f64>| {
+        let rating = |value| Interaction {
+            item_id: id("movie-alien"),
+            kind: InteractionKind::Rating,
+            value: Some(value),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let history: Vec<Interaction> = value.map(rating).into_iter().collect();
+        titles(&ask(&query(), Some(&model), &catalogue, &Behaviour::merged(Vec::new(), &history)), "movie").remove(0)
+    };
+    assert_eq!(first(Some(5.0)), "The Godfather");
+    assert_eq!(first(Some(1.0)), first(None));
+}
+
+#[test]
 fn misspellings_are_used_and_named_and_what_is_ambiguous_is_only_suggested() {
     let catalogue = catalogue(items());
     for (name, taste, suggestion, first) in [
@@ -516,4 +535,89 @@ fn neighbours_are_found_across_domains() {
     assert!(games[..2].iter().any(|ranked| ranked.item.title == "Filler 9"), "by behaviour as well");
     assert!(games.windows(2).all(|pair| pair[0].score >= pair[1].score));
     assert!(pipeline::similar(&catalogue, None, &id("nothing"), &[domain("movie")], 3).is_none());
+}
+
+fn released(title: &str, genres: &str, year: i16) -> Item {
+    let day = jiff::civil::date(year, 6, 1);
+    Item { released: Some(day), ..item("movie", title, genres, "", "") }
+}
+
+#[test]
+fn a_text_says_when_and_what_not() {
+    let mut items = items();
+    items.extend([
+        released("Old Laughs", "Comedy", 1984),
+        released("Scary Laughs", "Comedy,Horror", 1995),
+        released("New Laughs", "Comedy", 1999),
+        released("Newer Tears", "Drama", 1994),
+    ]);
+    items.push(item("music", "Nineties Hits", "Pop", "90s", "Anybody"));
+    let catalogue = catalogue(items);
+    let films = |text: &str| {
+        let answer = ask(&tastes(&[("movie", text)]), None, &catalogue, &[]);
+        assert_eq!(answer.unmatched, [], "{text}");
+        titles(&answer, "movie")
+    };
+    let nineties = films("90s comedy");
+    assert!(nineties[..2].iter().all(|title| ["Scary Laughs", "New Laughs"].contains(&title.as_str())), "{nineties:?}");
+    assert!(nineties.contains(&"Old Laughs".to_owned()), "another time is no reason to leave it out");
+    assert_eq!(films("comedy, late 90s")[0], "New Laughs", "{nineties:?}");
+    assert_eq!(films("comedies before 1990")[0], "Old Laughs");
+    assert_eq!(films("90年代喜剧，不要恐怖")[0], "New Laughs");
+    assert_eq!(films("movies from 1994")[0], "Newer Tears");
+    for text in ["comedy but no horror", "comedy without horror", "not horror", "喜剧，不要恐怖片"] {
+        let found = films(text);
+        let horror = ["Scary Laughs", "Alien", "Hidden"];
+        assert!(found.iter().all(|title| !horror.contains(&title.as_str())), "{text}: {found:?}");
+        assert_eq!(found.len(), 10, "{text}");
+    }
+    let of_films = ask(&tastes(&[("movie", "no horror")]), None, &catalogue, &[]);
+    assert!(titles(&of_films, "game").contains(&"Dead Space".to_owned()), "what is said of films is said of films");
+    let everywhere = ask(&tastes(&[("", "no horror")]), None, &catalogue, &[]);
+    assert!(!titles(&everywhere, "game").contains(&"Dead Space".to_owned()));
+    let hits = ask(&tastes(&[("music", "pop of the 90s")]), None, &catalogue, &[]);
+    assert_eq!(titles(&hits, "music")[0], "Nineties Hits", "a label that says the same");
+}
+
+#[test]
+fn creators_are_found_within_a_text_and_several_tastes_in_one() {
+    let catalogue = catalogue(items());
+    for (name, text, first) in [
+        ("movie", "films directed by Hayao Miyazaki", "Spirited Away"),
+        ("movie", "something by Coppola please", "The Godfather"),
+        ("music", "I love Brian Eno", "Ambient 1"),
+        ("movie", "rom-com, fantasy", "Amélie (2001)"),
+    ] {
+        let answer = ask(&tastes(&[(name, text)]), None, &catalogue, &[]);
+        assert_eq!((answer.unmatched.len(), titles(&answer, name)[0].as_str()), (0, first), "{text}");
+    }
+    let listed = ask(&tastes(&[("music", "rock, hip hop; ambient")]), None, &catalogue, &[]);
+    let mut first: Vec<String> = titles(&listed, "music")[..3].to_vec();
+    first.sort_unstable();
+    assert_eq!(first, ["Ambient 1", "Illmatic", "Nevermind"]);
+    let misspelt = ask(&tastes(&[("movie", "Ridly Scot")]), None, &catalogue, &[]);
+    assert_eq!(misspelt.unmatched[0].suggestion.as_deref(), Some("Ridley Scott"));
+    assert!(["Alien", "Blade Runner"].contains(&titles(&misspelt, "movie")[0].as_str()));
+}
+
+#[test]
+fn nothing_is_told_of_what_is_hidden() {
+    let mut all = items();
+    all.push(Item { available: false, ..item("movie", "Zorgblatt", "Secret", "", "Quintessa Morrowind") });
+    let catalogue = catalogue(all);
+    for text in ["Zorgblat", "Secrt", "Quintesa Morowind"] {
+        let answer = ask(&tastes(&[("movie", text)]), None, &catalogue, &[]);
+        assert_eq!(answer.unmatched[0].suggestion, None, "{text}");
+    }
+}
+
+#[test]
+fn a_list_without_a_match_scores_below_one_with_some() {
+    let items = items();
+    let mut catalogue = catalogue(items.clone());
+    let model = model(&mut catalogue, &items, &[&["music-filler-1", "music-filler-2"], &["movie-hidden"]]);
+    let answer = ask(&tastes(&[("", "quirky")]), Some(&model), &catalogue, &[]);
+    let first = |list: usize| answer.lists[list].1[0].score;
+    assert_eq!(titles(&answer, "movie")[0], "Amélie (2001)");
+    assert!(first(1) > first(0) && first(1) > first(2), "{} {} {}", first(0), first(1), first(2));
 }

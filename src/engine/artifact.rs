@@ -287,6 +287,11 @@ impl BoundModel {
         self.view.load_full().filter(|view| view.is_of(catalogue))
     }
 
+    /// Lets go of what was made of the catalogue, with the tastes that are kept in it: for a model that waits.
+    pub fn drop_view(&self) {
+        self.view.store(None);
+    }
+
     /// The column of this item; `None` when the model does not know it.
     #[must_use]
     pub fn column(&self, item: ItemIndex) -> Option<u32> {
@@ -394,6 +399,17 @@ mod tests {
         assert_eq!(permissions(TENSORS), permissions(MANIFEST), "whoever may read one may read the other");
         assert!(model().publish(dir.path()).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_model_that_waits_keeps_no_view() {
+        let mut catalogue = Catalogue::default();
+        let bound = model().bind(&mut catalogue);
+        let view = bound.view(&catalogue);
+        assert!(bound.kept_view(&catalogue).is_some_and(|kept| Arc::ptr_eq(&kept, &view)));
+        bound.drop_view();
+        assert!(bound.kept_view(&catalogue).is_none());
+        assert_eq!(Arc::strong_count(&view), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The live catalogue: items in memory, with what is needed to find them by content and by taste.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
@@ -11,9 +12,11 @@ use super::ItemIndex;
 use super::scorers::content::{ContentIndex, TermVector};
 use super::scorers::item_terms::ItemTerms;
 use super::text;
-use super::text_vectors::{self, Vector};
 
 pub mod indexed;
+pub mod vectors;
+
+use vectors::{TextVector, embedded, embedded_text};
 
 /// All items a process knows, kept up to date one item at a time: a change costs the terms of that item, not a rebuild.
 #[derive(Debug, Default)]
@@ -26,8 +29,12 @@ pub struct Catalogue {
     /// By place: the number of the item's domain, its place in `domains`.
     domain_numbers: Vec<u16>,
     domains: Vec<Domain>,
-    /// By place: the vector of the item's text, made when it is first asked for; `None` within: its words are unknown.
-    vectors: Vec<OnceLock<Option<Box<Vector>>>>,
+    /// By place: the vector of the item's text, where it is made.
+    vectors: Vec<OnceLock<TextVector>>,
+    /// Whether somebody makes these vectors beside: see [`Catalogue::embed_beside`].
+    embeds_beside: bool,
+    /// Whether somebody has asked for a vector that was not made yet.
+    lacked: AtomicBool,
     places: HashMap<ItemId, ItemIndex, RandomState>,
     by_domain: BTreeMap<Domain, Vec<ItemIndex>>,
     titles: HashMap<String, Vec<ItemIndex>, RandomState>,
@@ -42,12 +49,20 @@ pub struct ReadItem {
     item: Item,
     terms: ItemTerms,
     titles: Vec<String>,
+    /// If it is made already.
+    vector: Option<TextVector>,
 }
 
 impl ReadItem {
     #[must_use]
     pub fn new(item: Item) -> Self {
-        Self { terms: ItemTerms::of(&item), titles: title_keys(&item), item }
+        Self { terms: ItemTerms::of(&item), titles: title_keys(&item), vector: None, item }
+    }
+
+    /// The same with the vector of its text, which takes as long again.
+    #[must_use]
+    pub fn with_vector(item: Item) -> Self {
+        Self { vector: Some(embedded(&item)), ..Self::new(item) }
     }
 
     #[must_use]
@@ -73,14 +88,15 @@ impl Catalogue {
 
     /// The same for one that was read before.
     pub fn upsert_read(&mut self, read: ReadItem) -> ItemIndex {
-        let ReadItem { item, terms, titles } = read;
-        self.put_in(item, titles, |content| content.numbered(&terms))
+        let ReadItem { item, terms, titles, vector } = read;
+        self.put_in(item, titles, vector, |content| content.numbered(&terms))
     }
 
     fn put_in(
         &mut self,
         item: Item,
         titles: Vec<String>,
+        vector: Option<TextVector>,
         terms: impl FnOnce(&mut ContentIndex) -> TermVector,
     ) -> ItemIndex {
         let index = self.reserve(&item.id);
@@ -88,19 +104,37 @@ impl Catalogue {
         if self.items[place].as_deref() == Some(&item) {
             return index;
         }
-        self.take(index);
         self.changes += 1;
-        self.domain_numbers[place] = self.number(&item.domain);
-        put(self.by_domain.entry(item.domain.clone()).or_default(), index);
-        for key in titles {
-            put(self.titles.entry(key).or_default(), index);
+        let before = self.items[place].take();
+        let known = before.as_deref().map(title_keys).unwrap_or_default();
+        if known != titles {
+            self.leave_titles(index, &known);
+            for key in titles {
+                put(self.titles.entry(key).or_default(), index);
+            }
+        }
+        // Only what is another is moved: these lists are long.
+        if before.as_ref().is_none_or(|before| before.domain != item.domain) {
+            if let Some(before) = &before {
+                self.leave_domain(index, &before.domain);
+            }
+            self.domain_numbers[place] = self.number(&item.domain);
+            put(self.by_domain.entry(item.domain.clone()).or_default(), index);
         }
         let terms = terms(&mut self.content);
-        self.content.insert(index, terms);
+        if before.is_some() {
+            self.content.replace(index, terms);
+        } else {
+            self.content.insert(index, terms);
+            self.count += 1;
+        }
         self.available[place] = item.available;
-        self.vectors[place] = OnceLock::new();
+        if let Some(vector) = vector {
+            self.vectors[place] = OnceLock::from(vector);
+        } else if before.is_none_or(|before| embedded_text(&before) != embedded_text(&item)) {
+            self.vectors[place] = OnceLock::new();
+        }
         self.items[place] = Some(Arc::new(item));
-        self.count += 1;
         index
     }
 
@@ -121,20 +155,28 @@ impl Catalogue {
         self.changes += 1;
         self.available[index.0 as usize] = false;
         self.domain_numbers[index.0 as usize] = Self::NO_DOMAIN;
-        if let Some(list) = self.by_domain.get_mut(&item.domain) {
-            take_out(list, index);
-        }
-        for key in title_keys(&item) {
-            if let Some(list) = self.titles.get_mut(&key) {
-                take_out(list, index);
-                if list.is_empty() {
-                    self.titles.remove(&key);
-                }
-            }
-        }
+        self.leave_domain(index, &item.domain);
+        self.leave_titles(index, &title_keys(&item));
         self.content.remove(index);
         self.count -= 1;
         true
+    }
+
+    fn leave_domain(&mut self, index: ItemIndex, domain: &Domain) {
+        if let Some(list) = self.by_domain.get_mut(domain) {
+            take_out(list, index);
+        }
+    }
+
+    fn leave_titles(&mut self, index: ItemIndex, keys: &[String]) {
+        for key in keys {
+            if let Some(list) = self.titles.get_mut(key) {
+                take_out(list, index);
+                if list.is_empty() {
+                    self.titles.remove(key);
+                }
+            }
+        }
     }
 
     /// The index of this id; gives one if it has none yet (a model may know items that the catalogue does not).
@@ -191,20 +233,6 @@ impl Catalogue {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
-    }
-
-    /// The vector of the title, genres and tags of the item at this place; of its title and description, where it has neither of the others.
-    #[must_use]
-    pub fn vector(&self, index: ItemIndex) -> Option<&Vector> {
-        let item = self.get(index)?;
-        let make = || {
-            let mut parts = vec![item.title.clone(), item.genres.join(", "), item.tags.join(", ")];
-            if item.genres.is_empty() && item.tags.is_empty() {
-                parts = vec![item.title.clone(), item.description.as_deref().map_or_else(String::new, beginning)];
-            }
-            text_vectors::embed(&parts.join(". ")).map(Box::new)
-        };
-        self.vectors[index.0 as usize].get_or_init(make).as_deref()
     }
 
     /// Whether there is an item at this place that may be returned.
@@ -297,14 +325,36 @@ fn title_keys(item: &Item) -> Vec<String> {
     keys
 }
 
-/// As much of a description as says what an item is about.
-fn beginning(description: &str) -> String {
-    description.chars().take(500).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    pub(super) fn item(title: &str, domain: &str, genre: &str) -> Item {
+        serde_json::from_value(
+            serde_json::json!({"id": "a", "domain": domain, "title": title, "genres": [genre], "tags": [],
+            "creators": [], "attributes": {}, "available": true}),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn an_item_that_changes_is_found_by_what_it_is_now_only() {
+        let mut catalogue = Catalogue::default();
+        let index = catalogue.upsert(item("Alien", "movie", "horror"));
+        catalogue.upsert(Item { available: false, ..item("Alien", "movie", "horror") });
+        assert!(!catalogue.is_available(index) && catalogue.titled("alien") == [index]);
+        let [movie, game] = ["movie", "game"].map(|domain| Domain::new(domain).unwrap());
+        assert_eq!((catalogue.of_domain(&movie), catalogue.len(), catalogue.changes()), (&[index][..], 1, 2));
+        catalogue.upsert(item("Aliens", "game", "action"));
+        assert!(catalogue.titled("alien").is_empty() && catalogue.of_domain(&movie).is_empty());
+        assert_eq!((catalogue.titled("aliens"), catalogue.of_domain(&game)), (&[index][..], &[index][..]));
+        assert!(
+            catalogue.content().term("label horror").is_none() && catalogue.content().term("label action").is_some()
+        );
+        assert_eq!((catalogue.len(), catalogue.changes()), (1, 3));
+        catalogue.remove(&ItemId::new("a").unwrap());
+        assert!(catalogue.titled("aliens").is_empty() && catalogue.of_domain(&game).is_empty() && catalogue.is_empty());
+    }
 
     #[test]
     fn titles_meet_without_article_year_case_and_accents() {

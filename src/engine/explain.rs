@@ -1,6 +1,9 @@
 //! Explain: reasons computed from the scores that ranked an item.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use foldhash::fast::RandomState;
 
 use crate::domain::{ItemId, Reason, ReasonCode};
 
@@ -9,10 +12,9 @@ use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
 use super::list::Parts;
 use super::pipeline::with_scorer;
-use super::scorers::content::Content;
-use super::scorers::{ByScorer, CONTENT, Contribution, POPULARITY, Profile, SCORERS, Scorer};
+use super::scorers::{ByScorer, CONTENT, Contribution, Contributions, POPULARITY, Profile, SCORERS, Scorer};
 use super::taste_match::ListTastes;
-use super::tastes::{Resolved, Wanted};
+use super::wanted::{Resolved, Wanted};
 
 /// The most reasons an item gets, and the most items that one reason names.
 const REASONS: usize = 4;
@@ -21,14 +23,45 @@ const EVIDENCE: usize = 3;
 const LEAST: f32 = 0.02;
 /// What meets several words by as much is said to match them, and not only a part of them.
 const WHOLE: f32 = 0.5;
+const MATCHES: &str = "Matches your taste for";
+const MATCHES_IN_PART: &str = "Matches in part your taste for";
+/// By its meaning, which is a guess.
+const COMES_NEAR: &str = "Comes near your taste for";
 const SIMILAR: &str = "Similar to";
 
 /// For whom and out of what an item was ranked.
 pub(super) struct Asked<'a> {
-    pub catalogue: &'a Catalogue,
-    pub model: Option<&'a BoundModel>,
-    pub profile: &'a Profile,
-    pub tastes: &'a ListTastes<'a>,
+    catalogue: &'a Catalogue,
+    model: Option<&'a BoundModel>,
+    profile: &'a Profile,
+    tastes: &'a ListTastes<'a>,
+    /// What of the history may be said to be liked: what was disliked may speak for its opposite, but nobody liked it.
+    liked: HashSet<ItemIndex>,
+    /// By scorer, made when the first item needs it.
+    contributions: ByScorer<OnceCell<Contributions<'a>>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(
+        catalogue: &'a Catalogue,
+        model: Option<&'a BoundModel>,
+        profile: &'a Profile,
+        tastes: &'a ListTastes<'a>,
+    ) -> Self {
+        let unliked: HashSet<ItemIndex> = profile.unliked.iter().copied().collect();
+        let for_it = profile.history.iter().filter(|(_, strength)| *strength > 0.0).map(|&(item, _)| item);
+        let liked = for_it.filter(|item| !unliked.contains(item)).collect();
+        Self { catalogue, model, profile, tastes, liked, contributions: Default::default() }
+    }
+
+    /// What a scorer's score of an item is made of, largest first.
+    fn contributions(&self, scorer: usize, item: ItemIndex) -> Vec<Contribution> {
+        let made = self.contributions[scorer].get_or_init(|| {
+            let of = |scorer: &dyn Scorer<'a>| scorer.contributions(self.catalogue, self.profile);
+            with_scorer(self.model, scorer, of).unwrap_or_else(|| Box::new(|_| Vec::new()))
+        });
+        made(item)
+    }
 }
 
 /// Why an item has its relevance, strongest first. The weight of a reason is the share of the relevance that came from the part it stands for:
@@ -41,7 +74,7 @@ pub(super) fn reasons(
     parts: &Parts,
     shares: &ByScorer<f32>,
 ) -> Vec<Reason> {
-    let &Asked { catalogue, profile, tastes, .. } = asked;
+    let &Asked { catalogue, tastes, .. } = asked;
     let total = parts.total();
     if total <= 0.0 {
         return Vec::new();
@@ -69,7 +102,7 @@ pub(super) fn reasons(
         }
     }
     if content > 0.0 {
-        let all = Content.contributions(catalogue, profile, item);
+        let all = asked.contributions(CONTENT, item);
         reasons.extend(from_items(asked, &all, content, ReasonCode::SimilarTo, SIMILAR));
     }
     if popularity > 0.0 {
@@ -104,9 +137,9 @@ fn from_tastes(catalogue: &Catalogue, tastes: &ListTastes<'_>, position: usize, 
         }
     };
     let is_title = |taste: &Resolved| matches!(taste.wanted, Wanted::Titles(_));
-    let is_whole = |taste: &Resolved, met: f32| met >= WHOLE || !matches!(taste.wanted, Wanted::Terms(_));
-    for (whole, text) in [(true, "Matches your taste for"), (false, "Matches in part your taste for")] {
-        let matching = || tastes.of(position).filter(|&(taste, met)| !is_title(taste) && is_whole(taste, met) == whole);
+    for text in [MATCHES, MATCHES_IN_PART, COMES_NEAR] {
+        let matching =
+            || tastes.of(position).filter(|&(taste, met)| !is_title(taste) && how_well(&taste.wanted, met) == text);
         let mut names: Vec<&str> = Vec::new();
         matching().for_each(|(taste, _)| push_once(&mut names, &taste.text));
         push(ReasonCode::MatchesTaste, text, Vec::new(), names, matching().map(|(_, met)| met).sum());
@@ -124,6 +157,15 @@ fn from_tastes(catalogue: &Catalogue, tastes: &ListTastes<'_>, position: usize, 
     }
     push(ReasonCode::SimilarTo, SIMILAR, evidence, names, titles().map(|(_, met)| met).sum());
     reasons
+}
+
+/// How well an item that meets what is wanted by so much does so, in words.
+fn how_well(wanted: &Wanted, met: f32) -> &'static str {
+    match wanted {
+        Wanted::Near(_) => COMES_NEAR,
+        Wanted::Terms(_) | Wanted::Released(..) if met < WHOLE => MATCHES_IN_PART,
+        _ => MATCHES,
+    }
 }
 
 fn push_once<T: PartialEq>(list: &mut Vec<T>, new: T) {
@@ -151,16 +193,14 @@ fn one_of_each(reasons: &mut Vec<Reason>) {
 
 /// The share of the scorers that learn from behaviour, and what each item of the history contributed to it, largest first.
 fn from_behaviour(asked: &Asked<'_>, item: ItemIndex, share_of: impl Fn(usize) -> f32) -> (f32, Vec<Contribution>) {
-    let (mut sum, mut amounts) = (0.0, BTreeMap::<Option<ItemIndex>, f32>::new());
+    let (mut sum, mut amounts) = (0.0, HashMap::<Option<ItemIndex>, f32, RandomState>::default());
     for scorer in (0..SCORERS.len()).filter(|&scorer| scorer != POPULARITY && scorer != CONTENT) {
         let part = share_of(scorer);
         if part <= 0.0 {
             continue;
         }
         sum += part;
-        let contributions =
-            with_scorer(asked.model, scorer, |scorer| scorer.contributions(asked.catalogue, asked.profile, item));
-        let contributions = contributions.unwrap_or_default();
+        let contributions = asked.contributions(scorer, item);
         let positive: f32 = contributions.iter().map(|contribution| contribution.amount.max(0.0)).sum();
         for contribution in contributions.iter().filter(|contribution| contribution.amount > 0.0) {
             *amounts.entry(contribution.source).or_default() += part * contribution.amount / positive;
@@ -168,7 +208,8 @@ fn from_behaviour(asked: &Asked<'_>, item: ItemIndex, share_of: impl Fn(usize) -
     }
     let mut all: Vec<Contribution> =
         amounts.into_iter().map(|(source, amount)| Contribution { source, amount }).collect();
-    all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+    // The order of the map is any.
+    all.sort_unstable_by(|a, b| b.amount.total_cmp(&a.amount).then_with(|| a.source.cmp(&b.source)));
     (sum, all)
 }
 
@@ -181,17 +222,14 @@ fn share(all: &[Contribution], pick: impl Fn(&Contribution) -> bool) -> f32 {
     if total > 0.0 { sum(&pick) / total } else { 0.0 }
 }
 
-/// The reason that names the items of the history that spoke most for an item. What was disliked may speak for its opposite, but nobody liked it.
+/// The reason that names the items of the history that spoke most for an item.
 fn from_items(asked: &Asked<'_>, all: &[Contribution], part: f32, code: ReasonCode, text: &str) -> Option<Reason> {
     let catalogue = asked.catalogue;
-    let profile = asked.profile;
-    let counts = |item: &ItemIndex| profile.history.iter().any(|(known, s)| known == item && *s > 0.0);
-    let liked = |item: &ItemIndex| counts(item) && !profile.unliked.contains(item);
     let named: Vec<(ItemIndex, &str)> = all
         .iter()
         .filter(|contribution| contribution.amount > 0.0)
         .filter_map(|contribution| contribution.source)
-        .filter(liked)
+        .filter(|item| asked.liked.contains(item))
         .filter_map(|source| Some((source, catalogue.get(source)?.title.as_str())))
         .take(EVIDENCE)
         .collect();

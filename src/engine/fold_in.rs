@@ -10,7 +10,7 @@ use super::known_taste::KnownTaste;
 use super::preference::{newest, rated_low, strengths};
 use super::scorers::Profile;
 use super::settings::InteractionSettings;
-use super::tastes::Wanted;
+use super::wanted::Wanted;
 
 /// What each item that stands for a taste says.
 const STAND_IN_STRENGTH: f32 = 0.1;
@@ -25,11 +25,17 @@ pub fn profile(
     history: &[Behaviour],
     tastes: Vec<Arc<KnownTaste>>,
 ) -> Profile {
-    let unliked = rated_low(history, interactions).filter_map(|item| catalogue.index_of(item)).collect();
+    let unliked: Vec<ItemIndex> =
+        rated_low(history, interactions).filter_map(|item| catalogue.index_of(item)).collect();
     // In the order of ids: sums of floating point numbers depend on it, and it must be the same in every process.
     let known = strengths(history, interactions, newest(history)).into_iter();
     let mut history: Vec<(ItemIndex, f32)> =
         known.filter_map(|(item, strength)| Some((catalogue.index_of(item)?, strength))).collect();
+    // To have seen something says a little for its like. Of somebody of whom nothing else is known that little would be all, and bring more of what was
+    // rated low.
+    if history.iter().all(|(item, strength)| *strength <= 0.0 || unliked.contains(item)) {
+        history.retain(|&(_, strength)| strength <= 0.0);
+    }
     for taste in &tastes {
         if let Wanted::Titles(titles) = &taste.resolved.wanted {
             for &title in titles {

@@ -7,10 +7,11 @@ use super::ItemIndex;
 use super::artifact::BoundModel;
 use super::catalogue::Catalogue;
 use super::neighbours;
+use super::reader::TITLES;
 use super::scorers::{ITEM_TO_ITEM, SCORERS};
-use super::tastes::{self, Met, Resolved, TITLES, Wanted};
 use super::top_k::top_k;
 use super::view::View;
+use super::wanted::{self, Met, Resolved, Wanted};
 
 /// A taste is carried into other domains by this many of the best-known items that meet it.
 const STAND_INS: usize = 20;
@@ -38,7 +39,7 @@ impl KnownTaste {
     pub fn new(catalogue: &Catalogue, model: Option<&BoundModel>, view: &View, resolved: Resolved) -> Self {
         let matched = match &resolved.wanted {
             Wanted::Titles(titles) => Met::of(alike(catalogue, model, titles)),
-            wanted => tastes::matches(catalogue, wanted),
+            wanted => wanted::matches(catalogue, wanted),
         };
         let mut met: Vec<Vec<f32>> = view.sizes().map(|_| Vec::new()).collect();
         for &(item, how_much) in matched.items() {
@@ -71,16 +72,12 @@ impl KnownTaste {
         said.get(usize::from(domain)).map(Vec::as_slice)
     }
 
-    /// About how many bytes it takes, once all is there.
+    /// About how many bytes it takes, once all is there, in a catalogue of so many `items`.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub fn bytes(&self, items: usize) -> usize {
         let met: usize = self.met.iter().map(Vec::len).sum();
-        // What is said comes later, and where there are stand-ins only: as if every domain were met.
-        let said = if self.stand_ins.is_empty() {
-            0
-        } else {
-            self.met.iter().map(Vec::len).max().unwrap_or(0) * self.met.len()
-        };
+        // What is said comes later, and where there are stand-ins only.
+        let said = if self.stand_ins.is_empty() { 0 } else { items };
         4 * (met + said + self.factors.len() + self.stand_ins.len()) + 500
     }
 }

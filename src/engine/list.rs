@@ -146,7 +146,8 @@ impl<'a> List<'a> {
         let number = catalogue.domain_number(domain);
         let mut joint = Vec::new();
         if let (Some(model), Some(number), true) = (model, number, said.joint.contains(&true)) {
-            let of_taste = profile.tastes.iter().filter_map(|taste| taste.said(catalogue, model, view, number));
+            let speaking = profile.tastes.iter().filter(|taste| !taste.stand_ins.is_empty());
+            let of_taste = speaking.filter_map(|taste| taste.said(catalogue, model, view, number));
             joint.extend(of_taste);
         }
         Self {
@@ -187,12 +188,8 @@ impl<'a> List<'a> {
             |at: usize, picks: &[(usize, f32)]| content.nearest(item(at), picks.iter().map(|&(pick, _)| item(pick)));
         let met = |at: usize, taste: usize| met[at * tastes + taste];
         let picked = diversity::select(pool.len(), limit, diversity, tastes, relevance, met, nearest);
-        let asked = query.explain.then_some(Asked {
-            catalogue: self.catalogue,
-            model: self.model,
-            profile: self.profile,
-            tastes: &self.tastes,
-        });
+        let asked = || Asked::new(self.catalogue, self.model, self.profile, &self.tastes);
+        let asked = query.explain.then(asked);
         let separate = OnceCell::new();
         let ranked = picked.into_iter().filter_map(|(at, score)| {
             let (position, parts) = &pool[at];

@@ -5,6 +5,7 @@
 pub mod artifact;
 pub mod blend;
 pub mod catalogue;
+mod conditions;
 pub mod dataset;
 mod explain;
 mod fold_in;
@@ -16,6 +17,7 @@ pub mod meanings;
 mod neighbours;
 pub mod pipeline;
 pub mod preference;
+mod reader;
 pub mod rerank;
 mod retrieve;
 pub mod scorers;
@@ -28,6 +30,7 @@ pub mod text_vectors;
 mod top_k;
 pub mod view;
 pub mod vocabulary;
+mod wanted;
 
 /// The place of an item in a [`catalogue::Catalogue`]: given once, never used again for another item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,14 +7,14 @@ use crate::domain::{Behaviour, Domain, InteractionKind, Query};
 use super::ItemIndex;
 use super::catalogue::Catalogue;
 use super::known_taste::KnownTaste;
-use super::tastes::Wanted;
 use super::view::{DomainItems, View};
+use super::wanted::Wanted;
 
 /// The items that no list may hold, whatever their domain.
 pub(super) struct Hidden(Vec<(u16, usize)>);
 
 impl Hidden {
-    /// What is excluded and, unless the query wants it, consumed or named. To have been shown an item is not to have consumed it; to dislike or skip
+    /// What is excluded, what a taste does not want and, unless the query wants it, what was consumed or named. To have been shown an item is not to have consumed it; to dislike or skip
     /// it is.
     pub(super) fn new(
         catalogue: &Catalogue,
@@ -24,6 +24,15 @@ impl Hidden {
         tastes: &[Arc<KnownTaste>],
     ) -> Self {
         let mut hidden = Vec::new();
+        for taste in tastes {
+            let Wanted::Without(terms) = &taste.resolved.wanted else { continue };
+            let of = taste.resolved.domain.as_ref();
+            for &(item, _) in terms.iter().flat_map(|&term| catalogue.content().items_of(term)) {
+                if of.is_none_or(|domain| catalogue.get(item).is_some_and(|item| item.domain == *domain)) {
+                    hidden.extend(catalogue.domain_number_of(item).zip(view.position(item)));
+                }
+            }
+        }
         let mut hide = |index: ItemIndex| hidden.extend(catalogue.domain_number_of(index).zip(view.position(index)));
         for id in &query.exclude {
             catalogue.index_of(id).map(&mut hide);

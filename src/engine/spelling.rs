@@ -1,11 +1,12 @@
-//! Spelling: the label or title that a likely misspelling means.
+//! Spelling: the label, title or creator that a likely misspelling means.
 
 use std::collections::BTreeMap;
 
 use strsim::osa_distance;
 
-use crate::domain::Domain;
+use crate::domain::{Domain, Item};
 
+use super::ItemIndex;
 use super::catalogue::Catalogue;
 use super::scorers::content::Term;
 use super::scorers::item_terms::label_term;
@@ -26,6 +27,7 @@ pub struct Names<'a> {
     /// A name of a label, and its term.
     labels: Vec<(&'a str, Term)>,
     titles: Vec<&'a str>,
+    creators: Vec<(&'a str, Term)>,
 }
 
 impl<'a> Names<'a> {
@@ -34,8 +36,10 @@ impl<'a> Names<'a> {
         let content = catalogue.content();
         let known =
             vocabulary::known_names().filter_map(|(name, concept)| Some((name, content.term(&label_term(concept))?)));
-        let own = content.terms().filter_map(|(name, term)| Some((name.strip_prefix("label ")?, term)));
-        Self { catalogue, labels: known.chain(own).collect(), titles: catalogue.title_keys().collect() }
+        let named =
+            |kind: &'static str| content.terms().filter_map(move |(name, term)| Some((name.strip_prefix(kind)?, term)));
+        let labels = known.chain(named("label ")).collect();
+        Self { catalogue, labels, titles: catalogue.title_keys().collect(), creators: named("creator ").collect() }
     }
 
     /// The label nearest to a squeezed text; of several as near, one that the domain has, and the most frequent one.
@@ -72,24 +76,45 @@ impl<'a> Names<'a> {
     #[must_use]
     pub fn title(&self, key: &str) -> Option<Correction> {
         let slips = Slips::of(key)?;
-        let mut near: Vec<(usize, &str)> =
-            self.titles.iter().filter_map(|title| Some((slips.between(key, title)?, *title))).collect();
-        near.sort_unstable();
-        let &(distance, title) = near.first()?;
-        let certain = near.get(1).is_none_or(|&(second, _)| second > distance);
-        let index = self.catalogue.titled(title).iter().min_by_key(|&&index| self.catalogue.id(index))?;
-        Some(Correction { name: self.catalogue.get(*index)?.title.clone(), certain })
+        let near = self.titles.iter().filter_map(|title| Some((slips.between(key, title)?, *title)));
+        let (title, certain) = nearest(near.filter(|(_, title)| self.shown(self.catalogue.titled(title)).is_some()))?;
+        Some(Correction { name: self.shown(self.catalogue.titled(title))?.title.clone(), certain })
+    }
+
+    /// The creator nearest to a squeezed text.
+    #[must_use]
+    pub fn creator(&self, key: &str) -> Option<Correction> {
+        let slips = Slips::of(key)?;
+        let near = self.creators.iter().filter_map(|&(name, term)| Some((slips.between(key, name)?, (name, term))));
+        let ((name, term), certain) = nearest(near)?;
+        let items: Vec<ItemIndex> = self.catalogue.content().items_of(term).iter().map(|&(item, _)| item).collect();
+        let mut creators = self.shown(&items)?.creators.iter();
+        Some(Correction { name: creators.find(|creator| text::squeeze(creator) == name)?.clone(), certain })
+    }
+
+    /// The first by id of those items that may be shown: nothing of what is hidden is told.
+    fn shown(&self, items: &[ItemIndex]) -> Option<&'a Item> {
+        let available = items.iter().filter(|&&item| self.catalogue.is_available(item));
+        available.min_by_key(|&&item| self.catalogue.id(item)).and_then(|&item| self.catalogue.get(item))
     }
 
     /// A label as an item has it.
     fn spelled(&self, term: Term) -> Option<String> {
         let content = self.catalogue.content();
         let concept = content.name(term).strip_prefix("label ")?;
-        let items = content.items_of(term).iter();
-        let index = items.map(|&(index, _)| index).min_by_key(|&index| self.catalogue.id(index))?;
-        let item = self.catalogue.get(index)?;
+        let items: Vec<ItemIndex> = content.items_of(term).iter().map(|&(item, _)| item).collect();
+        let item = self.shown(&items)?;
         item.genres.iter().chain(&item.tags).find(|label| vocabulary::concept(label) == concept).cloned()
     }
+}
+
+/// The one of the smallest distance, and whether no other has the same.
+fn nearest<T: Ord>(near: impl Iterator<Item = (usize, T)>) -> Option<(T, bool)> {
+    let mut near: Vec<(usize, T)> = near.collect();
+    near.sort_unstable();
+    let mut near = near.into_iter();
+    let (distance, nearest) = near.next()?;
+    Some((nearest, near.next().is_none_or(|(second, _)| second > distance)))
 }
 
 /// How many slips a text of some length may have: one in 4 to 6 letters, two in more. A transposition is one slip.
@@ -102,6 +127,10 @@ impl Slips {
     const LONGEST: usize = 64;
 
     fn of(key: &str) -> Option<Self> {
+        // Another year or number is another one.
+        if key.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
         let letters = key.chars().count();
         let allowed = match letters {
             4..=6 => 1,
@@ -145,5 +174,6 @@ mod tests {
         assert_eq!(distance("trance", "france"), None);
         assert_eq!(distance("jaz", "jazz"), None, "too short to tell");
         assert_eq!(distance("rokk", "pop"), None);
+        assert_eq!(distance("1999", "1989"), None, "another year");
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::Domain;
 
 use super::known_taste::KnownTaste;
 use super::lanes;
-use super::tastes::Resolved;
+use super::wanted::{Resolved, Wanted};
 
 /// The share of a score that the tastes of the list's own domain have, those of a free text across domains, and those of other domains.
 const OWN_TASTES: f32 = 0.7;
@@ -23,22 +23,24 @@ pub(super) struct ListTastes<'a> {
 }
 
 impl<'a> ListTastes<'a> {
-    /// Those given for this domain or for all; if none of them is met by any item of the domain, those of other domains. `number` is that of the domain.
+    /// Those given for this domain or for all; if only those of other domains are met by any item of the domain, those. Tastes that no item of the domain meets
+    /// have their share as well, and nothing to give: else a list without a single match would score above one with some. `number` is that of the domain.
     pub(super) fn new(tastes: &'a [Arc<KnownTaste>], domain: &Domain, number: Option<u16>) -> Self {
         let Some(number) = number else { return Self { tastes: Vec::new(), share: 0.0 } };
         let is_own = |taste: &KnownTaste| taste.resolved.domain.as_ref().is_none_or(|of| of == domain);
-        let is_met = |taste: &&Arc<KnownTaste>| !taste.met(number).is_empty();
-        let heard = |own: bool| tastes.iter().filter(is_met).filter(move |taste| is_own(taste) == own);
-        let share = if heard(true).any(|taste| taste.resolved.domain.is_some()) {
+        let is_asked = |taste: &&Arc<KnownTaste>| !matches!(taste.resolved.wanted, Wanted::Without(_));
+        let asked = |own: bool| tastes.iter().filter(is_asked).filter(move |taste| is_own(taste) == own);
+        let heard = |own: bool| asked(own).filter(|taste| !taste.met(number).is_empty());
+        let own = heard(true).next().is_some() || heard(false).next().is_none();
+        let share = if own && asked(true).any(|taste| taste.resolved.domain.is_some()) {
             OWN_TASTES
-        } else if heard(true).next().is_some() {
+        } else if own && asked(true).next().is_some() {
             FREE_TEXT
-        } else if heard(false).next().is_some() {
+        } else if asked(false).next().is_some() {
             FOREIGN_TASTES
         } else {
             0.0
         };
-        let own = share > FOREIGN_TASTES;
         Self { tastes: heard(own).map(|taste| (&taste.resolved, taste.met(number))).collect(), share }
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
@@ -121,7 +122,19 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// Where the words of a folded text stand, as [`words`] parts them.
+#[must_use]
+pub fn word_ranges(folded: &str) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    each_range(folded, |range| ranges.push(range));
+    ranges
+}
+
 fn each_word(folded: &str, mut see: impl FnMut(&str)) {
+    each_range(folded, |range| see(&folded[range]));
+}
+
+fn each_range(folded: &str, mut see: impl FnMut(Range<usize>)) {
     // A run of a script without spaces, as far as it has come: the segmentation cuts those into single letters.
     let mut run = 0..0;
     for (start, word) in folded.unicode_word_indices() {
@@ -132,16 +145,16 @@ fn each_word(folded: &str, mut see: impl FnMut(&str)) {
             continue;
         }
         if !run.is_empty() {
-            see(&folded[std::mem::take(&mut run)]);
+            see(std::mem::take(&mut run));
         }
         if is_run {
             run = start..end;
         } else {
-            see(word);
+            see(start..end);
         }
     }
     if !run.is_empty() {
-        see(&folded[run]);
+        see(run);
     }
 }
 

@@ -165,14 +165,22 @@ impl View {
     /// Keeps what is known of a taste.
     pub fn keep(&self, taste: &Taste, understood: &Arc<Understood>) {
         let mut kept = self.tastes.write().unwrap_or_else(PoisonError::into_inner);
-        let bytes = understood.known.iter().map(|taste| taste.bytes()).sum::<usize>() + 200 + 2 * taste.text.len();
+        let items = self.sizes().sum();
+        let of = |understood: &Understood| {
+            let known: usize = understood.known.iter().map(|taste| taste.bytes(items)).sum();
+            known + 200 + 2 * taste.text.len()
+        };
+        let bytes = of(understood);
         let most = KEPT.max(KEPT_PER_ITEM * self.positions.len());
         if kept.bytes + bytes > most {
             *kept = Kept::default();
         }
         if bytes <= most / 4 {
             kept.bytes += bytes;
-            kept.by_domain.entry(taste.domain.clone()).or_default().insert(taste.text.clone(), Arc::clone(understood));
+            let of_domain = kept.by_domain.entry(taste.domain.clone()).or_default();
+            if let Some(before) = of_domain.insert(taste.text.clone(), Arc::clone(understood)) {
+                kept.bytes -= of(&before);
+            }
         }
     }
 }

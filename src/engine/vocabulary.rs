@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
 
-use super::text::{is_stop_run, is_unspaced, squeeze, stem, words};
+use super::text::{is_stop_run, is_stop_word, is_unspaced, squeeze, stem, words};
 
 /// Names of labels in other spellings and languages: one line a label, its own name, a tab, the others parted by `|`.
 const ALIASES: &str = include_str!("aliases.tsv");
@@ -58,6 +58,15 @@ pub fn known(key: &str) -> Option<String> {
     exact(key).or_else(|| KINDS.iter().find_map(|kind| exact(singular.strip_suffix(kind)?)))
 }
 
+/// The own name of the label that a text is another name of.
+#[must_use]
+pub fn own_name(text: &str) -> Option<&'static str> {
+    let key = squeeze(text);
+    let concept = known(&key).filter(|concept| *concept != key)?;
+    let names = ALIASES.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split('\t').next());
+    names.into_iter().find(|name| squeeze(name) == concept)
+}
+
 /// All names of labels that are known, squeezed, with their concepts.
 pub fn known_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     CONCEPTS.iter().map(|(name, concept)| (name.as_str(), concept.as_str()))
@@ -68,13 +77,19 @@ pub fn known_names() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub enum Piece {
     /// It names a label: its concept.
     Label(String),
+    /// It names a creator: the name, squeezed.
+    Creator(String),
     /// Any other word, or run of letters of a script without spaces.
     Word(String),
 }
 
-/// Cuts a free text into the labels it names, longest first, and the words that are left. `is_label` says which concepts are labels.
+/// What stands before a creator and says that it is one.
+const BY: [&str; 5] = ["by", "directed", "feat", "featuring", "starring"];
+
+/// Cuts a free text into the labels and creators it names, longest first, and the words that are left. `is_label` says which concepts are labels,
+/// `is_creator(words, is_sure)` which words are the name of a creator; `is_sure`: what stands before says that they are.
 #[must_use]
-pub fn pieces(text: &str, is_label: impl Fn(&str) -> bool) -> Vec<Piece> {
+pub fn pieces(text: &str, is_label: impl Fn(&str) -> bool, is_creator: impl Fn(&[String], bool) -> bool) -> Vec<Piece> {
     const LONGEST: usize = 4;
     let words = words(text);
     let mut pieces = Vec::new();
@@ -85,12 +100,23 @@ pub fn pieces(text: &str, is_label: impl Fn(&str) -> bool) -> Vec<Piece> {
             at += 1;
             continue;
         }
+        let is_sure = at > 0 && BY.contains(&words[at - 1].as_str());
         let found = (1..=LONGEST.min(words.len() - at)).rev().find_map(|length| {
-            let concept = concept(&words[at..at + length].concat());
-            is_label(&concept).then_some((length, concept))
+            let named = &words[at..at + length];
+            let concept = concept(&named.concat());
+            if is_label(&concept) {
+                return Some((length, Piece::Label(concept)));
+            }
+            let says_something = length > 1 || !is_stop_word(&named[0]);
+            (says_something && is_creator(named, is_sure)).then(|| (length, Piece::Creator(named.concat())))
         });
-        let length = found.as_ref().map_or(1, |(length, _)| *length);
-        pieces.push(found.map_or_else(|| Piece::Word(words[at].clone()), |(_, concept)| Piece::Label(concept)));
+        let (length, piece) = found.unwrap_or_else(|| (1, Piece::Word(words[at].clone())));
+        if matches!(piece, Piece::Creator(_)) {
+            while pieces.last().is_some_and(|last| matches!(last, Piece::Word(word) if BY.contains(&word.as_str()))) {
+                pieces.pop();
+            }
+        }
+        pieces.push(piece);
         at += length;
     }
     pieces
@@ -179,14 +205,21 @@ mod tests {
     #[test]
     fn a_text_is_cut_into_labels_and_words() {
         let is_label = |concept: &str| concept != "story" && CONCEPTS.values().any(|known| known == concept);
+        let nobody = |_: &[String], _: bool| false;
         let label = |name: &str| Piece::Label(concept(name));
         let word = |word: &str| Piece::Word(word.to_owned());
         assert_eq!(
-            pieces("a slow burn science fiction story", is_label),
+            pieces("a slow burn science fiction story", is_label, nobody),
             [word("a"), label("slow-burn"), label("science fiction"), word("story")]
         );
-        assert_eq!(pieces("安静的雨夜", is_label), [label("relaxing"), label("rainy"), label("night")]);
-        assert_eq!(pieces("我想看關於機器人的科幻電影", is_label), [label("robots"), label("science fiction")]);
-        assert_eq!(pieces("chill 雨夜", is_label), [label("relaxing"), label("rainy"), label("night")]);
+        assert_eq!(pieces("安静的雨夜", is_label, nobody), [label("relaxing"), label("rainy"), label("night")]);
+        assert_eq!(pieces("我想看關於機器人的科幻電影", is_label, nobody), [label("robots"), label("science fiction")]);
+        assert_eq!(pieces("chill 雨夜", is_label, nobody), [label("relaxing"), label("rainy"), label("night")]);
+        let creators = |words: &[String], is_sure: bool| words.concat() == "daftpunk" || is_sure && words == ["air"];
+        let creator = |name: &str| Piece::Creator(name.to_owned());
+        assert_eq!(pieces("songs by Daft Punk", is_label, creators), [word("songs"), creator("daftpunk")]);
+        assert_eq!(pieces("by air, air", is_label, creators), [creator("air"), word("air")]);
+        assert_eq!(own_name("romcom"), Some("romantic comedy"));
+        assert_eq!((own_name("romantic comedy"), own_name("zzz")), (None, None));
     }
 }

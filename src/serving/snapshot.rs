@@ -24,9 +24,10 @@ use super::Service;
 
 /// The layout that this version writes and reads.
 const FORMAT: u32 = 2;
-/// So many items are a block, which is read and written as a whole.
+/// So many items are a block, which is read and written as a whole; or fewer, whose texts have so many bytes together.
 const BLOCK: usize = 4_096;
-/// No block has more bytes.
+const BLOCK_BYTES: usize = 64 << 20;
+/// No block has more bytes: not even one of texts that are written with six bytes for each of theirs.
 const LARGEST_BLOCK: u64 = 1 << 30;
 /// However often the catalogue changes, it is not written again before so long...
 const PAUSE: Duration = Duration::from_secs(10);
@@ -132,7 +133,7 @@ fn write(path: &Path, revision: i64, model: Option<String>, catalogue: &Indexed)
         write_numbers(&mut summed, &[names.len() as u32, catalogue.names.len() as u32])?;
         summed.write_all(names.as_bytes())?;
         write_numbers(&mut summed, &catalogue.frequencies())?;
-        for IndexedItems { items, ends, terms, parts } in catalogue.parts(BLOCK) {
+        for IndexedItems { items, ends, terms, parts } in catalogue.parts(BLOCK, BLOCK_BYTES) {
             let mut json = Vec::new();
             for item in &items {
                 serde_json::to_writer(&mut json, item)?;

@@ -9,7 +9,7 @@ use crate::engine::scorers::content::{PARTS, Term, TermVector};
 
 /// How this program reads texts: what another has read of them is not what it would find. To be changed whenever [`ReadItem::new`](super::ReadItem::new) gives something else for any item; a
 /// test tells.
-pub const READING: u32 = 1;
+pub const READING: u32 = 2;
 
 /// Items as they are written down, with what each is found by.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,9 +65,18 @@ impl Indexed {
         frequencies
     }
 
-    /// Its items, so many at a time.
-    pub fn parts(&self, size: usize) -> impl Iterator<Item = IndexedItems> {
-        self.items.chunks(size).map(|chunk| {
+    /// Its items, so many at a time at most, and no more once their texts have so many bytes.
+    pub fn parts(&self, size: usize, bytes: usize) -> impl Iterator<Item = IndexedItems> {
+        let (mut left, mut length) = (size, 0);
+        let chunks = self.items.chunk_by(move |(item, _), _| {
+            (left, length) = (left - 1, length + text_length(item));
+            let goes_on = left > 0 && length < bytes;
+            if !goes_on {
+                (left, length) = (size, 0);
+            }
+            goes_on
+        });
+        chunks.map(|chunk| {
             let mut part = IndexedItems::default();
             for (item, terms) in chunk {
                 part.items.push(((**item).clone(), title_keys(item)));
@@ -78,6 +87,13 @@ impl Indexed {
             part
         })
     }
+}
+
+/// About how many bytes an item takes: its texts are nearly all of it.
+fn text_length(item: &Item) -> usize {
+    let attributes = item.attributes.iter().flat_map(|(name, values)| std::iter::once(name).chain(values));
+    let labels = item.genres.iter().chain(&item.tags).chain(&item.creators).chain(attributes);
+    std::iter::once(&item.title).chain(&item.description).chain(labels).map(String::len).sum()
 }
 
 /// The numbers that a catalogue has for the terms of items that were written down.
@@ -121,7 +137,7 @@ impl Catalogue {
             if let Some(terms) = Arc::get_mut(&mut terms).filter(|terms| !terms.is_sorted_by_key(|&(term, _)| term)) {
                 terms.sort_unstable_by_key(|&(term, _)| term);
             }
-            new.push(self.put_in(item, titles, |_| terms));
+            new.push(self.put_in(item, titles, None, |_| terms));
         }
         new
     }
@@ -142,7 +158,7 @@ mod tests {
             read.upsert(item);
         });
         let indexed = read.indexed();
-        let parts: Vec<IndexedItems> = indexed.parts(70).collect();
+        let parts: Vec<IndexedItems> = indexed.parts(70, usize::MAX).collect();
         assert!(parts.iter().all(|part| part.is_whole(indexed.names.len())));
         assert_eq!(parts.iter().map(|part| part.items.len()).sum::<usize>(), indexed.len());
         // The terms of the other have other numbers.
@@ -171,12 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn a_part_ends_where_its_texts_are_long_enough() {
+        let mut catalogue = Catalogue::default();
+        for (number, length) in [5, 1, 1, 1, 9, 1].into_iter().enumerate() {
+            let item = serde_json::json!({"id": number.to_string(), "domain": "movie", "title": "x".repeat(length), "genres": [],
+                "tags": [], "creators": [], "attributes": {}, "available": true});
+            catalogue.upsert(serde_json::from_value(item).unwrap());
+        }
+        let parts = |size, bytes| -> Vec<usize> {
+            catalogue.indexed().parts(size, bytes).map(|part| part.items.len()).collect()
+        };
+        assert_eq!(parts(9, 5), [1, 4, 1]);
+        assert_eq!(parts(3, 5), [1, 3, 1, 1]);
+        assert_eq!(parts(4, usize::MAX), [4, 2]);
+    }
+
+    #[test]
     fn what_does_not_hold_together_is_seen() {
         let mut catalogue = Catalogue::default();
         demo::items().into_iter().take(3).for_each(|item| {
             catalogue.upsert(item);
         });
-        let (names, part) = (catalogue.indexed().names.len(), catalogue.indexed().parts(9).next().unwrap());
+        let (names, part) = (catalogue.indexed().names.len(), catalogue.indexed().parts(9, usize::MAX).next().unwrap());
         let broken = |harm: &dyn Fn(&mut IndexedItems)| {
             let mut part = part.clone();
             harm(&mut part);
@@ -202,7 +234,7 @@ mod tests {
         let found = sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(
             (READING, found.as_str()),
-            (1, "f6ff88e7bb70104c"),
+            (2, "870c40b07ec5eb6e"),
             "texts are read in another way: count READING up"
         );
     }

@@ -10,9 +10,9 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::mean_positive;
 use crate::engine::lanes::dot;
 
-use super::als_row::{Entry, scaled, shrinkage, solve, solve_with_unit};
+use super::als_row::{Entry, factored_with_unit, scaled, shrinkage, solve, solve_factored};
 use super::implicit_als::{AlsFactors, AlsSettings, confidence, penalty};
-use super::{Contribution, Prepared, Profile, Scorer};
+use super::{Contribution, Contributions, Prepared, Profile, Scorer, largest_first};
 
 /// iALS over the items of a catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -135,21 +135,26 @@ impl<'m> Scorer<'m> for ImplicitAls<'m> {
 
     /// The prediction is linear in the targets of the history (Hu et al. 2008, section 5): with `y = (AᵀA + I)⁻¹ D^-½h`, item `j` of the history
     /// adds `c_j^½ t_j (A_j · y)`.
-    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
-        let Some(wanted) = self.item(catalogue, item) else { return Vec::new() };
+    fn contributions<'a>(&self, catalogue: &'a Catalogue, profile: &'a Profile) -> Contributions<'a>
+    where
+        'm: 'a,
+    {
+        let als = *self;
         let known = self.known(profile);
         let penalty = penalty(known.count, self.factors.trained, self.settings);
         let shrink = shrinkage(&self.factors.eigenvalues, self.settings.unobserved_weight, penalty);
         let scaled = scaled(&known.entries, &shrink, |row| known.rows[row as usize]);
-        let mut y = Mat::from_fn(shrink.len(), 1, |d, _| shrink[d] * wanted[d]);
-        solve_with_unit(scaled.as_ref(), scaled.transpose(), &mut y);
-        let amounts = scaled.transpose() * y;
-        let part = |(place, &source): (usize, &Option<ItemIndex>)| {
-            let (_, confidence, target) = known.entries[place];
-            Contribution { source, amount: confidence.sqrt() * target * amounts[(place, 0)] }
-        };
-        let mut parts: Vec<Contribution> = known.sources.iter().enumerate().map(part).collect();
-        parts.sort_by(|a, b| b.amount.total_cmp(&a.amount));
-        parts
+        let system = factored_with_unit(scaled.as_ref(), scaled.transpose());
+        Box::new(move |item| {
+            let (Some(wanted), Some(system)) = (als.item(catalogue, item), &system) else { return Vec::new() };
+            let mut y = Mat::from_fn(shrink.len(), 1, |d, _| shrink[d] * wanted[d]);
+            solve_factored(system.as_ref(), &mut y);
+            let amounts = scaled.transpose() * y;
+            let part = |(place, &source): (usize, &Option<ItemIndex>)| {
+                let (_, confidence, target) = known.entries[place];
+                Contribution { source, amount: confidence.sqrt() * target * amounts[(place, 0)] }
+            };
+            largest_first(known.sources.iter().enumerate().map(part).collect())
+        })
     }
 }

@@ -163,7 +163,15 @@ fn add_with<S: Simd>(simd: S, to: &mut [f32], factor: f32, what: &[f32]) {
 }
 
 /// Solves `(LR + I)x = b` in place, `LR` symmetric.
-pub(super) fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: &mut Mat<f32>) {
+fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: &mut Mat<f32>) {
+    match factored_with_unit(left, right) {
+        Some(system) => solve_factored(system.as_ref(), b),
+        None => b.fill(f32::NAN),
+    }
+}
+
+/// The Cholesky factor of `LR + I`, `LR` symmetric; `None` when a number is not finite.
+pub(super) fn factored_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Option<Mat<f32>> {
     let size = left.nrows();
     let mut system = Mat::<f32>::identity(size, size);
     triangular_matmul(
@@ -179,25 +187,21 @@ pub(super) fn solve_with_unit(left: MatRef<'_, f32>, right: MatRef<'_, f32>, b: 
     );
     let mut buffer =
         MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f32>(size, Par::Seq, faer::Spec::default()));
-    let stack = MemStack::new(&mut buffer);
     // I plus a positive semi-definite matrix is positive definite; what is not finite is found when all is done.
     let factored = llt::factor::cholesky_in_place(
         system.as_mut(),
         llt::factor::LltRegularization::default(),
         Par::Seq,
-        stack,
+        MemStack::new(&mut buffer),
         faer::Spec::default(),
     );
-    if factored.is_ok() {
-        llt::solve::solve_in_place(
-            system.as_ref(),
-            b.as_mut(),
-            Par::Seq,
-            MemStack::new(&mut MemBuffer::new(StackReq::EMPTY)),
-        );
-    } else {
-        b.fill(f32::NAN);
-    }
+    factored.is_ok().then_some(system)
+}
+
+/// Solves for `b` in place, with a factor of [`factored_with_unit`].
+pub(super) fn solve_factored(factor: MatRef<'_, f32>, b: &mut Mat<f32>) {
+    let mut buffer = MemBuffer::new(StackReq::EMPTY);
+    llt::solve::solve_in_place(factor, b.as_mut(), Par::Seq, MemStack::new(&mut buffer));
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! of their items times their strengths) and the item's field weights `w`; `idfₜ = ln(1 + N / dfₜ)` (Salton & Buckley 1988).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -13,8 +13,8 @@ use crate::engine::ItemIndex;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lanes;
 
-use super::item_terms::ItemTerms;
-use super::{Contribution, Prepared, Profile, Scorer};
+use super::item_terms::{CREATED_BY, ItemTerms};
+use super::{Contribution, Contributions, Prepared, Profile, Scorer, largest_first};
 
 /// A term's number.
 pub type Term = u32;
@@ -45,11 +45,47 @@ struct Postings {
     row: Vec<u8>,
 }
 
+impl Postings {
+    /// Puts an item in, or gives it another weight, in a catalogue of this size.
+    fn put(&mut self, index: ItemIndex, weight: f32, size: usize) {
+        let Self { items, row } = self;
+        match items.last() {
+            // Most items come last.
+            Some(&(last, _)) if last >= index => match items.binary_search_by_key(&index, |&(item, _)| item) {
+                Ok(at) => items[at].1 = weight,
+                Err(at) => items.insert(at, (index, weight)),
+            },
+            _ => items.push((index, weight)),
+        }
+        if !row.is_empty() {
+            if items.len() * COMMON * 2 < size {
+                // The catalogue has outgrown it.
+                *row = Vec::new();
+            } else {
+                put(row, index, weight);
+            }
+        } else if items.len() * COMMON > size {
+            items.iter().for_each(|&(item, weight)| put(row, item, weight));
+        }
+    }
+
+    fn take_out(&mut self, index: ItemIndex) {
+        if let Ok(at) = self.items.binary_search_by_key(&index, |&(item, _)| item) {
+            self.items.remove(at);
+        }
+        if let Some(part) = self.row.get_mut(index.0 as usize) {
+            *part = 0;
+        }
+    }
+}
+
 /// The terms of all items, with the items of each term. A change costs the terms of the one item that changes.
 #[derive(Debug, Default)]
 pub struct ContentIndex {
     numbers: HashMap<Arc<str>, Term, RandomState>,
     names: Vec<Arc<str>>,
+    /// Creators by their names backwards: those whose name ends with a word stand together.
+    creators: BTreeMap<String, Term>,
     postings: Vec<Postings>,
     /// By item: its terms, and the length of that vector.
     vectors: Vec<(TermVector, f32)>,
@@ -75,53 +111,39 @@ impl ContentIndex {
 
     /// Puts an item in, by its terms as [`Self::numbered`] gives them; it must not be in.
     pub fn insert(&mut self, index: ItemIndex, vector: TermVector) {
-        let size = self.items.max(LARGE);
-        for &(term, weight) in &*vector {
-            let Postings { items, row } = &mut self.postings[term as usize];
-            match items.last() {
-                // Most items come last.
-                Some(&(last, _)) if last > index => {
-                    let at = items.partition_point(|&(other, _)| other < index);
-                    items.insert(at, (index, weight));
-                }
-                _ => items.push((index, weight)),
-            }
-            if !row.is_empty() {
-                if items.len() * COMMON * 2 < size {
-                    // The catalogue has outgrown it.
-                    *row = Vec::new();
-                } else {
-                    put(row, index, weight);
-                }
-            } else if items.len() * COMMON > size {
-                items.iter().for_each(|&(item, weight)| put(row, item, weight));
-            }
-        }
-        let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
+        self.set(index, vector);
+        self.items += 1;
+    }
+
+    /// Gives an item that is in other terms.
+    pub fn replace(&mut self, index: ItemIndex, vector: TermVector) {
+        self.set(index, vector);
+    }
+
+    /// Takes an item out that is in.
+    pub fn remove(&mut self, index: ItemIndex) {
+        self.set(index, TermVector::default());
+        self.items = self.items.saturating_sub(1);
+    }
+
+    /// Touches the terms only whose weight is another: the list of a common one is long, and to move its end for each of many changes takes minutes.
+    fn set(&mut self, index: ItemIndex, vector: TermVector) {
         let place = index.0 as usize;
         if self.vectors.len() <= place {
             self.vectors.resize_with(place + 1, Default::default);
             self.lengths.resize(place + 1, 0.0);
         }
+        let (before, _) = std::mem::take(&mut self.vectors[place]);
+        for &(term, _) in before.iter().filter(|&&(term, _)| weight_of(&vector, term).is_none()) {
+            self.postings[term as usize].take_out(index);
+        }
+        let size = self.items.max(LARGE);
+        for &(term, weight) in vector.iter().filter(|&&(term, weight)| weight_of(&before, term) != Some(weight)) {
+            self.postings[term as usize].put(index, weight, size);
+        }
+        let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         self.vectors[place] = (vector, length);
         self.lengths[place] = length;
-        self.items += 1;
-    }
-
-    /// Takes an item out that is in.
-    pub fn remove(&mut self, index: ItemIndex) {
-        let Some(slot) = self.vectors.get_mut(index.0 as usize) else { return };
-        let (vector, _) = std::mem::take(slot);
-        for &(term, _) in &*vector {
-            let Postings { items, row } = &mut self.postings[term as usize];
-            if let Ok(at) = items.binary_search_by_key(&index, |&(item, _)| item) {
-                items.remove(at);
-            }
-            if let Some(part) = row.get_mut(index.0 as usize) {
-                *part = 0;
-            }
-        }
-        self.items = self.items.saturating_sub(1);
     }
 
     /// The number of a term; gives it one if it has none yet.
@@ -130,6 +152,9 @@ impl ContentIndex {
             return number;
         }
         let (number, name) = (self.names.len() as Term, Arc::<str>::from(name));
+        if let Some(creator) = name.strip_prefix(CREATED_BY) {
+            self.creators.insert(backwards(creator), number);
+        }
         self.names.push(Arc::clone(&name));
         self.postings.push(Postings::default());
         self.numbers.insert(name, number);
@@ -142,6 +167,14 @@ impl ContentIndex {
         self.numbers.get(name).copied().filter(|&term| !self.items_of(term).is_empty())
     }
 
+    /// The creators whose squeezed name ends with this.
+    pub fn creators_ending_with(&self, name: &str) -> impl Iterator<Item = Term> {
+        let end = backwards(name);
+        let from = self.creators.range(end.clone()..);
+        let all = from.take_while(move |(creator, _)| creator.starts_with(&end)).map(|(_, &term)| term);
+        all.filter(|&term| !self.items_of(term).is_empty())
+    }
+
     /// The items of a term with its field weights (1 as a genre, less in other fields), by index.
     #[must_use]
     pub fn items_of(&self, term: Term) -> &[(ItemIndex, f32)] {
@@ -151,8 +184,7 @@ impl ContentIndex {
     /// How much an item has a term: 1 as a genre, less in other fields, 0 when it lacks it.
     #[must_use]
     pub fn has(&self, item: ItemIndex, term: Term) -> f32 {
-        let (vector, _) = self.vector(item);
-        vector.binary_search_by_key(&term, |&(own, _)| own).map_or(0.0, |at| vector[at].1)
+        weight_of(self.vector(item).0, term).unwrap_or(0.0)
     }
 
     /// All terms that at least one item has, by name.
@@ -277,6 +309,15 @@ impl ContentIndex {
     }
 }
 
+/// The weight of a term in a vector that rises.
+fn weight_of(vector: &[(Term, f32)], term: Term) -> Option<f32> {
+    vector.binary_search_by_key(&term, |&(own, _)| own).ok().map(|at| vector[at].1)
+}
+
+fn backwards(name: &str) -> String {
+    name.chars().rev().collect()
+}
+
 fn put(row: &mut Vec<u8>, item: ItemIndex, weight: f32) {
     let place = item.0 as usize;
     if row.len() <= place {
@@ -325,89 +366,31 @@ impl<'m> Scorer<'m> for Content {
         Some(Prepared::Content(PersonTerms { index, sums, length }))
     }
 
-    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
+    fn contributions<'a>(&self, catalogue: &'a Catalogue, profile: &'a Profile) -> Contributions<'a>
+    where
+        'm: 'a,
+    {
         let index = catalogue.content();
-        let Some((terms, person_length)) = index.person(&profile.history) else { return Vec::new() };
-        let (vector, length) = index.vector(item);
-        let mut shared: Vec<(Term, f32)> = Vec::new();
-        for (term, _) in terms {
-            if let Ok(place) = vector.binary_search_by_key(&term, |&(term, _)| term) {
-                shared.push((term, vector[place].1 * index.idf(term) / (length * person_length)));
-            }
-        }
-        let mut all: Vec<Contribution> = profile
-            .history
-            .iter()
-            .map(|&(source, strength)| {
+        let Some((terms, person_length)) = index.person(&profile.history) else { return Box::new(|_| Vec::new()) };
+        let terms: Vec<(Term, f32)> = terms.into_iter().map(|(term, _)| (term, index.idf(term))).collect();
+        Box::new(move |item| {
+            let (vector, length) = index.vector(item);
+            let shared = terms.iter().filter_map(|&(term, idf)| {
+                let place = vector.binary_search_by_key(&term, |&(term, _)| term).ok()?;
+                Some((term, vector[place].1 * idf / (length * person_length)))
+            });
+            let shared: Vec<(Term, f32)> = shared.collect();
+            let of_source = |&(source, strength): &(ItemIndex, f32)| {
                 let (other, other_length) = index.vector(source);
-                let of =
-                    |term: Term| other.binary_search_by_key(&term, |&(term, _)| term).map_or(0.0, |at| other[at].1);
+                let of = |term: Term| weight_of(other, term).unwrap_or(0.0);
                 let sum: f32 = shared.iter().map(|&(term, weight)| weight * of(term)).sum();
                 let amount = if other_length > 0.0 { strength * sum / other_length } else { 0.0 };
                 Contribution { source: Some(source), amount }
-            })
-            .collect();
-        all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
-        all
+            };
+            largest_first(profile.history.iter().map(of_source).collect())
+        })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::engine::scorers::item_terms::{eras, label_term};
-    use crate::engine::vocabulary;
-
-    use super::*;
-
-    #[test]
-    fn terms_that_many_have_count_as_they_would_item_by_item() {
-        let mut catalogue = Catalogue::default();
-        let mut item = |n: usize, genre: &str| {
-            let item = serde_json::from_value(serde_json::json!({
-                "id": format!("item-{n}"), "domain": "movie", "title": format!("number {n}"), "genres": [genre, format!("rare {}", n / 5)],
-                "tags": ["common"], "description": null, "creators": [], "released": format!("{}-01-01", 1950 + n % 70),
-                "attributes": {}, "available": true,
-            }));
-            catalogue.upsert(item.unwrap())
-        };
-        let all: Vec<ItemIndex> = (0..3 * LARGE).map(|n| item(n, ["rock", "pop"][n % 2])).collect();
-        all.iter().skip(1).step_by(3).enumerate().for_each(|(n, _)| {
-            item(3 * n + 1, "jazz");
-        });
-        let index = catalogue.content();
-        let number = |label: &str| index.term(&label_term(&vocabulary::concept(label))).unwrap();
-        let common = |label: &str| !index.postings[number(label) as usize].row.is_empty();
-        assert!(common("rock") && common("jazz") && common("common") && !common("rare 3"));
-        let history = vec![(all[0], 1.0), (all[9], -0.5), (all[10], 0.3)];
-        let (terms, length) = index.person(&history).unwrap();
-        let Some(Prepared::Content(said)) = Content.prepare(&catalogue, &Profile { history, ..Profile::default() })
-        else {
-            panic!("content has something to say");
-        };
-        for &item in &all {
-            let (own, own_length) = index.vector(item);
-            let mut sum = 0.0f32;
-            for &(term, weight) in &terms {
-                sum += own.binary_search_by_key(&term, |&(term, _)| term).map_or(0.0, |at| own[at].1) * weight;
-            }
-            assert_eq!(said.of(item), if sum == 0.0 { 0.0 } else { sum / (own_length * length) });
-        }
-    }
-
-    #[test]
-    fn what_is_of_a_time_is_alike_and_years_fade_into_each_other() {
-        let mut catalogue = Catalogue::default();
-        let years = [1994, 1995, 1997, 2010];
-        let [a, near, further, far] = years.map(|year| {
-            let item = serde_json::from_value(serde_json::json!({
-                "id": format!("item-{year}"), "domain": "movie", "title": "", "genres": [], "tags": [], "description": null,
-                "creators": [], "released": format!("{year}-06-01"), "attributes": {}, "available": true,
-            }));
-            catalogue.upsert(item.unwrap())
-        });
-        let alike = |other: ItemIndex| catalogue.content().nearest(a, std::iter::once(other));
-        assert!(alike(near) > alike(further) && alike(further) > alike(far), "{} {}", alike(near), alike(further));
-        assert_eq!(alike(far), 0.0);
-        assert_eq!(eras(1996).map(|(_, share)| share), [1.0, 0.0]);
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ const ERA: f32 = 0.875;
 const YEARS: i16 = 4;
 /// What the names of terms begin with.
 const LABEL: &str = "label ";
-const CREATED_BY: &str = "creator ";
+pub(super) const CREATED_BY: &str = "creator ";
 const WORD: &str = "word ";
 
 /// The name of a label's term: the same for a genre, a tag, and each of its spellings.
@@ -34,6 +34,12 @@ pub fn creator_term(squeezed: &str) -> String {
 #[must_use]
 pub fn word_term(term: &str) -> String {
     [WORD, term].concat()
+}
+
+/// Whether a term is a mere word, by its name.
+#[must_use]
+pub fn is_word(name: &str) -> bool {
+    name.starts_with(WORD)
 }
 
 /// The names of the terms of the two eras that a year lies between, with its shares of them: years that are near each other have much in common, and none begins a

@@ -8,7 +8,7 @@ use crate::engine::catalogue::Catalogue;
 use crate::engine::dataset::{Dataset, damped, mean_positive};
 use crate::engine::lanes;
 
-use super::{Contribution, Prepared, Profile, Scorer};
+use super::{Contribution, Contributions, Prepared, Profile, Scorer, largest_first};
 
 /// Columns that the lower half of an entry tells apart.
 const SECTION: usize = 1 << 16;
@@ -230,40 +230,42 @@ pub struct ItemToItem<'a> {
 }
 
 impl ItemToItem<'_> {
-    fn columns(&self, profile: &Profile) -> Vec<(u32, f32, ItemIndex)> {
-        // What stands for tastes comes after the history; it keeps its small share beside it.
+    /// By column of the model, and how many of them are of the history: what stands for tastes comes behind it, and keeps its small share beside it.
+    fn columns(&self, profile: &Profile) -> (Vec<(u32, f32, ItemIndex)>, usize) {
         let (mut columns, real) = self.binding.columns_of(profile);
         let strengths: Vec<f32> = columns[..real].iter().map(|&(_, strength, _)| strength).collect();
         let mean = mean_positive(&strengths);
         for (place, (_, strength, _)) in columns.iter_mut().enumerate() {
             *strength = damped(*strength, mean, if place < real { self.exponent } else { 1.0 });
         }
-        columns
+        (columns, real)
     }
 }
 
 impl<'m> Scorer<'m> for ItemToItem<'m> {
     fn prepare(&self, _: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>> {
-        let history: Vec<(u32, f32)> =
-            self.columns(profile).into_iter().map(|(column, strength, _)| (column, strength)).collect();
+        let (columns, _) = self.columns(profile);
+        let history: Vec<(u32, f32)> = columns.into_iter().map(|(column, strength, _)| (column, strength)).collect();
         Some(Prepared::Columns(self.weights.scores(&history)?, self.binding))
     }
 
-    fn contributions(&self, _: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution> {
-        let Some(to) = self.binding.column(item) else { return Vec::new() };
-        let history = self.columns(profile);
+    fn contributions<'a>(&self, _: &'a Catalogue, profile: &'a Profile) -> Contributions<'a>
+    where
+        'm: 'a,
+    {
+        let Self { weights, binding, .. } = *self;
+        let (history, real) = self.columns(profile);
         let length = norm(history.iter().map(|&(_, strength, _)| strength));
-        if length <= 0.0 {
-            return Vec::new();
-        }
-        let of = |(from, strength, source): (u32, f32, ItemIndex)| Contribution {
-            source: profile.history.iter().any(|&(known, _)| known == source).then_some(source),
-            amount: strength / length * self.weights.weight(from as usize, to),
+        let of = move |item: ItemIndex| {
+            let to = binding.column(item).filter(|_| length > 0.0)?;
+            let each = history.iter().enumerate().map(|(place, &(from, strength, source))| {
+                let is_covered = (from as usize) < weights.len();
+                let weight = if is_covered { weights.weight(from as usize, to) } else { 0.0 };
+                Contribution { source: (place < real).then_some(source), amount: strength / length * weight }
+            });
+            Some(largest_first(each.filter(|each| each.amount != 0.0).collect()))
         };
-        let covered = history.into_iter().filter(|&(column, ..)| (column as usize) < self.weights.len());
-        let mut all: Vec<Contribution> = covered.map(of).collect();
-        all.sort_by(|a, b| b.amount.total_cmp(&a.amount));
-        all
+        Box::new(move |item| of(item).unwrap_or_default())
     }
 }
 

@@ -73,9 +73,19 @@ pub trait Scorer<'m> {
     /// Makes ready to score any item for this person; `None`: it has nothing to say about this profile (abstains).
     fn prepare(&self, catalogue: &'m Catalogue, profile: &Profile) -> Option<Prepared<'m>>;
 
-    /// What the score of one item is made of, largest first.
-    fn contributions(&self, catalogue: &Catalogue, profile: &Profile, item: ItemIndex) -> Vec<Contribution>;
+    /// Makes ready to tell what the score of any item is made of, for this person.
+    fn contributions<'a>(&self, catalogue: &'a Catalogue, profile: &'a Profile) -> Contributions<'a>
+    where
+        'm: 'a;
 }
+
+fn largest_first(mut contributions: Vec<Contribution>) -> Vec<Contribution> {
+    contributions.sort_by(|a, b| b.amount.total_cmp(&a.amount));
+    contributions
+}
+
+/// What the score of an item is made of, largest first. All that does not depend on the item is worked out once.
+pub type Contributions<'a> = Box<dyn Fn(ItemIndex) -> Vec<Contribution> + 'a>;
 
 /// A scorer that is ready for one person.
 pub enum Prepared<'m> {

@@ -4,7 +4,7 @@ use crate::engine::ItemIndex;
 use crate::engine::artifact::Binding;
 use crate::engine::catalogue::Catalogue;
 
-use super::{Contribution, Prepared, Profile, Scorer};
+use super::{Contribution, Contributions, Prepared, Profile, Scorer};
 
 /// Brings decayed sums of positive strength to 0..=1: `ln(1 + x) / ln(1 + top)`, where `top` is the largest of the item's domain, so that
 /// being the most popular means the same in each domain.
@@ -46,8 +46,12 @@ impl<'m> Scorer<'m> for Popularity<'m> {
         Some(Prepared::Popularity(*self))
     }
 
-    fn contributions(&self, _: &Catalogue, _: &Profile, item: ItemIndex) -> Vec<Contribution> {
-        vec![Contribution { source: None, amount: self.of(item) }]
+    fn contributions<'a>(&self, _: &'a Catalogue, _: &'a Profile) -> Contributions<'a>
+    where
+        'm: 'a,
+    {
+        let popularity = *self;
+        Box::new(move |item| vec![Contribution { source: None, amount: popularity.of(item) }])
     }
 }
 
