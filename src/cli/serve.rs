@@ -51,7 +51,7 @@ pub async fn run(context: &Context, arguments: &ServeArgs) -> Result<()> {
     let service = Service::start(Arc::clone(&config), Arc::clone(&store)).await?;
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
-    let router = http::router(Arc::clone(&service)).await;
+    let router = http::router(Arc::clone(&service), !address.ip().is_loopback()).await;
     announce(listener.local_addr()?, wanted, store.kind(), &config)?;
     let delay = config.server.leave_delay();
     let leaving = async move {

@@ -80,12 +80,12 @@ pub fn documented() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// The whole HTTP interface of a service, the default tenant's. Reads the API keys, starts the services of the other tenants that have one, and
+/// The whole HTTP interface of a service, the default tenant's, for callers on this machine or, where it `is_public`, on others. Reads the API keys, starts the services of the other tenants that have one, and
 /// keeps on doing both.
-pub async fn router(service: Arc<Service>) -> Router {
+pub async fn router(service: Arc<Service>, is_public: bool) -> Router {
     let config = &service.config;
     metrics::recorder();
-    let keys = Keys::new(config.auth.admin_key());
+    let keys = Keys::new(config.auth.admin_key()).for_public(is_public);
     let keys = Arc::new(if service.store.kind() == "sqlite" { keys } else { keys.kept_in(config.kept_keys()) });
     if let Err(error) = keys.refresh(service.store.as_ref()).await {
         let kept = keys.start_from_disk().await;

@@ -10,7 +10,6 @@ use moka::sync::Cache;
 
 use crate::domain::{Filters, Interaction, Query, Recommendation, Rerank};
 use crate::engine::artifact::BoundModel;
-use crate::engine::catalogue::Catalogue;
 use crate::store::StoredHistory;
 
 /// What an answer depends on besides the query: it holds as long as this is the same. The settings are those of the process.
@@ -21,8 +20,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(catalogue: &Catalogue, model: Option<&BoundModel>) -> Self {
-        Self { changes: catalogue.changes(), version: model.map(|bound| bound.model.manifest.version.clone()) }
+    /// Of a catalogue with so many [changes](crate::engine::catalogue::Catalogue::changes).
+    pub(super) fn of(changes: u64, model: Option<&BoundModel>) -> Self {
+        Self { changes, version: model.map(|bound| bound.model.manifest.version.clone()) }
     }
 }
 
@@ -95,6 +95,7 @@ impl Answers {
     fn key(&self, question: &Question) -> u64 {
         let query = &question.query;
         let lists = (&query.domains, query.limit, query.diversity.to_bits(), &query.model, query.explain);
+        let lists = (lists, query.include_seen);
         self.hashers[0].hash_one((&query.tastes, &query.filters, lists, question.history))
     }
 }
@@ -205,6 +206,19 @@ mod tests {
         ];
         let first: Vec<String> = others.iter().map(|query| name(query, 2, "b")).collect();
         assert_eq!(first, ["4", "5", "6", "7", "8", "9"]);
+    }
+
+    #[test]
+    fn two_who_ask_in_turn_do_not_take_each_others_answers_away() {
+        let asking = Asking::new();
+        let others = [
+            query("rock"),
+            Query { diversity: 0.2, ..query("rock") },
+            Query { explain: true, ..query("rock") },
+            Query { include_seen: true, ..query("rock") },
+        ];
+        let ask = || others.each_ref().map(|query| asking.ask(query, &StoredHistory::Empty, 1, "a"));
+        assert_eq!(ask(), ask());
     }
 
     #[test]

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::domain::{Event, Item, ItemId, ItemPatch, UserId};
 use crate::engine::catalogue::ReadItem;
-use crate::store::{Appended, Erasure, ItemPage, ItemSearch, StoredEvent, Upserted};
+use crate::store::{Appended, Erasure, ItemPage, ItemSearch, StoreError, StoredEvent, Upserted};
 
+use super::locked::{AT_ONCE, Change, beside};
 use super::{Service, ServiceError, uncancelled};
 
 impl Service {
@@ -20,7 +21,7 @@ impl Service {
         uncancelled(async move {
             let _writing = service.catalogue.writing().await;
             let outcomes = service.write(service.store.upsert_items(&items)).await?;
-            service.apply(items);
+            service.apply(items).await;
             Ok(outcomes)
         })
         .await
@@ -36,7 +37,7 @@ impl Service {
             let _writing = service.catalogue.writing().await;
             let patched = service.write(service.store.patch_item(&id, &patch)).await?;
             let item = patched.ok_or_else(|| no_item(&id))?;
-            service.apply(vec![item.clone()]);
+            service.apply(vec![item.clone()]).await;
             Ok(item)
         })
         .await
@@ -51,7 +52,8 @@ impl Service {
         uncancelled(async move {
             let _writing = service.catalogue.writing().await;
             let deleted = service.write(service.store.delete_item(&id)).await?;
-            service.catalogue.write().remove(&id);
+            let gone = [Change::Deleted(id.clone())];
+            beside(&service.catalogue.locked, |locked| locked.change(gone, AT_ONCE)).await;
             if deleted { Ok(()) } else { Err(no_item(&id)) }
         })
         .await
@@ -70,7 +72,18 @@ impl Service {
     /// # Errors
     /// [`ServiceError::Store`].
     pub async fn search_items(&self, search: &ItemSearch) -> Result<ItemPage, ServiceError> {
-        Ok(self.read(self.store.search_items(search)).await?)
+        let (turns, store, search) = (Arc::clone(&self.searches), Arc::clone(&self.store), search.clone());
+        let searching = async {
+            // A list without words is an index's.
+            let turn = if search.text.is_some() { turns.acquire_owned().await.ok() } else { None };
+            // In a task of its own: SQLite searches on when nobody waits any more, and so long it is this one's turn.
+            let found = tokio::spawn(async move {
+                let _turn = turn;
+                store.search_items(&search).await
+            });
+            found.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+        };
+        Ok(self.read(searching).await?)
     }
 
     /// Stores events; when it returns they are durable and count in the next answer.
@@ -113,16 +126,10 @@ impl Service {
         uncancelled(async move { Ok(service.store.merge_users(&from, &into).await?) }).await
     }
 
-    /// Puts stored items into memory; a few at a time, so that a large batch does not hold up the readers.
-    fn apply(&self, items: Vec<Item>) {
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            let read: Vec<ReadItem> = items.by_ref().take(64).map(ReadItem::new).collect();
-            let mut catalogue = self.catalogue.write();
-            for item in read {
-                catalogue.upsert_read(item);
-            }
-        }
+    /// Puts stored items into memory, with all that the very next answer may ask of them.
+    async fn apply(&self, items: Vec<Item>) {
+        let changes = items.into_iter().map(|item| Change::Stored(ReadItem::with_vector(item)));
+        beside(&self.catalogue.locked, |locked| locked.change(changes, AT_ONCE)).await;
     }
 }
 

@@ -162,6 +162,8 @@ pub enum Refusal {
 /// The keys in force, kept in memory.
 pub struct Keys {
     admin: Option<[u8; 32]>,
+    /// Whether others than this machine can ask: then nobody may without a key, even where there is none.
+    is_public: bool,
     by_id: ArcSwapOption<HashMap<String, Arc<Key>>>,
     file: Option<KeyFile>,
 }
@@ -184,7 +186,14 @@ impl Keys {
     /// `admin` is the key of the configuration, which may do everything.
     #[must_use]
     pub fn new(admin: Option<&SecretString>) -> Self {
-        Self { admin: admin.map(|key| hash(key.expose_secret())), by_id: ArcSwapOption::empty(), file: None }
+        let admin = admin.map(|key| hash(key.expose_secret()));
+        Self { admin, is_public: false, by_id: ArcSwapOption::empty(), file: None }
+    }
+
+    /// For a service that others than this machine can ask.
+    #[must_use]
+    pub fn for_public(self, is_public: bool) -> Self {
+        Self { is_public, ..self }
     }
 
     /// Keeps the keys in this file too, whenever they change.
@@ -267,7 +276,8 @@ impl Keys {
     }
 
     /// Who presents `token`, provided that it grants one of `scopes`. While no key was ever made and none is configured, everything
-    /// is open: then the service listens on loopback only. A key that was revoked still closes the house.
+    /// is open to this machine. To others nothing is: where they can ask there were keys at the start, and a database that has none is another one. A key that was
+    /// revoked still closes the house.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -279,7 +289,7 @@ impl Keys {
         }
         let by_id = self.by_id.load();
         let Some(by_id) = by_id.as_ref() else { return Err(Refusal::Unknown) };
-        if by_id.is_empty() && self.admin.is_none() {
+        if by_id.is_empty() && self.admin.is_none() && !self.is_public {
             return Ok(Caller::Anyone);
         }
         let Some(token) = token else { return Err(Refusal::Missing) };
@@ -390,6 +400,10 @@ mod tests {
         let token = made.token.expose_secret().to_owned();
         let open = keys(Vec::new(), None);
         assert_eq!(refusal(&open, None, &[Scope::Admin], now), None);
+        let public = open.for_public(true);
+        for (presented, refused) in [(None, Refusal::Missing), (Some(&*token), Refusal::NotInForce)] {
+            assert_eq!(refusal(&public, presented, &[Scope::Recommend], now), Some(refused), "the database is gone");
+        }
         let held = keys(vec![made.record.clone()], None);
         assert_eq!(refusal(&held, Some(&token), &[Scope::Events], now), None);
         made.record.revoked_at = Some(now);

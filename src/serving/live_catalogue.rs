@@ -3,30 +3,30 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use rayon::prelude::*;
 use tokio::sync::{Mutex, MutexGuard, mpsc};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::domain::{Domain, Item, ItemId};
-use crate::engine::ItemIndex;
 use crate::engine::catalogue::indexed::Indexed;
 use crate::engine::catalogue::{Catalogue, ReadItem};
 use crate::store::{ItemChange, Store, StoreError};
 
 use super::asking::in_time;
+use super::locked::{AT_ONCE, Change, Locked, beside, finished};
 use super::snapshot::{Head, Part, Snapshot};
 
 /// How many changes one look at the store brings.
 const CHANGES_AT_ONCE: u32 = 2_000;
 
-/// Readers take the inner lock for the time of one ranking; who writes to the store takes `writing` around the write and
+/// Readers take the lock for the time of one ranking; who writes to the store takes `writing` around the write and
 /// its application in memory, so that memory never goes back behind the store.
 pub(super) struct LiveCatalogue {
-    catalogue: RwLock<Catalogue>,
+    pub(super) locked: Arc<Locked>,
     /// Where it lies on the disk.
     snapshot: PathBuf,
     writing: Mutex<Progress>,
@@ -48,22 +48,16 @@ pub(super) struct Progress {
 
 impl LiveCatalogue {
     pub(super) fn new(domains: &[Domain], snapshot: PathBuf) -> Self {
+        let mut catalogue = Catalogue::new(domains);
+        // `Service` sees to it.
+        catalogue.embed_beside();
         Self {
-            catalogue: RwLock::new(Catalogue::new(domains)),
+            locked: Arc::new(Locked::new(catalogue)),
             snapshot,
             writing: Mutex::default(),
             loaded: AtomicBool::new(false),
             from_disk: AtomicBool::new(false),
         }
-    }
-
-    // A panic under the lock cannot leave more than one item half indexed; going on beats refusing everybody.
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Catalogue> {
-        self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Catalogue> {
-        self.catalogue.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To be held around a write to the store and its application here.
@@ -89,7 +83,7 @@ impl LiveCatalogue {
     pub(super) async fn indexed(&self) -> (i64, Indexed) {
         // Nobody writes meanwhile: it may have more than the changes up to this revision, but not less.
         let progress = self.writing.lock().await;
-        let indexed = self.read().indexed();
+        let indexed = beside(&self.locked, |locked| locked.read().indexed()).await;
         (progress.revision, indexed)
     }
 
@@ -109,9 +103,7 @@ impl LiveCatalogue {
         let Some(snapshot) = self.snapshot().await? else { return Ok(None) };
         let head = snapshot.head.clone();
         let new = self.take_in_snapshot(snapshot).await?;
-        let catalogue = self.read();
-        progress.unseen.extend(new.into_iter().map(|index| catalogue.id(index).clone()));
-        drop(catalogue);
+        progress.unseen.extend(new);
         progress.began_with = Some(head.clone());
         self.from_disk.store(true, Ordering::Relaxed);
         self.loaded.store(true, Ordering::Relaxed);
@@ -147,74 +139,61 @@ impl LiveCatalogue {
         finished(spawn_blocking(move || Snapshot::open(&path)).await)
     }
 
-    /// Takes in the items of a snapshot that are not there yet, those of one block while the next is read; gives their places. If it is broken, none of them
+    /// Takes in the items of a snapshot that are not there yet, those of one block while the next is read; gives their ids. If it is broken, none of them
     /// stays.
-    async fn take_in_snapshot(&self, snapshot: Snapshot) -> io::Result<Vec<ItemIndex>> {
+    async fn take_in_snapshot(&self, snapshot: Snapshot) -> io::Result<Vec<ItemId>> {
         let (sender, mut parts) = mpsc::channel(4);
         let expected = snapshot.head.items;
         let reading = spawn_blocking(move || {
             // If the start was given up, nobody takes them any more.
             snapshot.read(|part| drop(sender.blocking_send(part)))
         });
-        let (mut numbers, mut new) = (None, Vec::with_capacity(expected));
-        while let Some(part) = parts.recv().await {
-            let mut catalogue = self.write();
-            match (part, &numbers) {
-                (Part::Names(names, frequencies), _) => {
-                    numbers = Some(catalogue.expect(expected, names.split_terminator('\n').zip(frequencies)));
-                }
-                (Part::Indexed(items), Some(numbers)) => new.extend(catalogue.take_in(numbers, items)),
-                // Terms come before items.
-                (Part::Indexed(_), None) => {}
-                (Part::Read(items), _) => {
-                    for item in items {
-                        if catalogue.index_of(item.id()).is_none() {
-                            new.push(catalogue.upsert_read(item));
+        let taking = beside(&self.locked, move |locked| {
+            let (mut numbers, mut new) = (None, Vec::with_capacity(expected));
+            while let Some(part) = parts.blocking_recv() {
+                locked.writing(|catalogue| match (part, &numbers) {
+                    (Part::Names(names, frequencies), _) => {
+                        numbers = Some(catalogue.expect(expected, names.split_terminator('\n').zip(frequencies)));
+                    }
+                    (Part::Indexed(items), Some(numbers)) => new.extend(catalogue.take_in(numbers, items)),
+                    // Terms come before items.
+                    (Part::Indexed(_), None) => {}
+                    (Part::Read(items), _) => {
+                        for item in items {
+                            if catalogue.index_of(item.id()).is_none() {
+                                new.push(catalogue.upsert_read(item));
+                            }
                         }
                     }
-                }
+                });
             }
-        }
+            let catalogue = locked.read();
+            new.into_iter().map(|index| catalogue.id(index).clone()).collect::<Vec<_>>()
+        });
+        let new = taking.await;
         let outcome = finished(reading.await);
         if outcome.is_err() {
-            let mut catalogue = self.write();
-            for &index in &new {
-                let id = catalogue.id(index).clone();
-                catalogue.remove(&id);
-            }
+            self.change(new.into_iter().map(Change::Deleted).collect()).await;
+            return outcome.map(|()| Vec::new());
         }
-        outcome.map(|()| new)
+        Ok(new)
     }
 
-    /// What this process has written itself comes back from the store as well. What the page before changes, which is not taken in yet, is not known.
-    fn leave_out_known(&self, items: &mut Vec<Item>, before: Option<&Page>, progress: &mut Progress) {
-        let named = |page| {
-            let Page { stored, deleted, .. }: &Page = page;
-            stored.iter().map(ReadItem::id).chain(deleted).collect::<HashSet<_>>()
-        };
-        let changing = before.map(named).unwrap_or_default();
-        let catalogue = self.read();
-        items.retain(|item| {
-            let is_known = !changing.contains(&item.id)
-                && catalogue.index_of(&item.id).and_then(|index| catalogue.get(index)) == Some(item);
-            if is_known {
-                progress.unseen.remove(&item.id);
-            }
-            !is_known
-        });
+    /// Makes changes that were read before.
+    async fn change(&self, changes: Vec<Change>) {
+        // Before it is there nobody asks.
+        let at_once = if self.is_loaded() { AT_ONCE } else { usize::MAX };
+        beside(&self.locked, move |locked| locked.change(changes, at_once)).await;
     }
 
-    fn take_in(&self, page: Page, progress: &mut Progress) {
-        let mut catalogue = self.write();
-        for item in page.stored {
-            progress.unseen.remove(item.id());
-            catalogue.upsert_read(item);
-        }
-        for id in &page.deleted {
+    async fn take_in(&self, page: Page, progress: &mut Progress) {
+        let Page { stored, deleted, last } = page;
+        for id in stored.iter().map(ReadItem::id).chain(&deleted) {
             progress.unseen.remove(id);
-            catalogue.remove(id);
         }
-        progress.revision = page.last;
+        let changes = stored.into_iter().map(Change::Stored).chain(deleted.into_iter().map(Change::Deleted));
+        self.change(changes.collect()).await;
+        progress.revision = last;
     }
 
     /// Brings in what has changed in the store since the last time. The store has `patience` for each page: nobody else can write meanwhile.
@@ -236,31 +215,33 @@ impl LiveCatalogue {
                     ItemChange::Deleted(id) => deleted.push(id),
                 }
             }
-            self.leave_out_known(&mut stored, before.as_ref(), &mut progress);
-            let reading = spawn_blocking(move || read(stored));
-            if let Some(page) = before.take() {
-                self.take_in(page, &mut progress);
-            }
+            let changing = before.as_ref().map(Page::ids).unwrap_or_default();
+            let reading = beside(&self.locked, move |locked| read(locked, stored, &changing));
+            let taking = async {
+                if let Some(page) = before.take() {
+                    self.take_in(page, &mut progress).await;
+                }
+            };
             let next = async { if is_full { page(last).await } else { Ok(Vec::new()) } };
-            let (stored, next) = tokio::join!(reading, next);
-            let read = Page { stored: finished(stored), deleted, last };
+            let ((stored, known), (), next) = tokio::join!(reading, taking, next);
+            for id in &known {
+                progress.unseen.remove(id);
+            }
+            let read = Page { stored, deleted, last };
             changes = match next {
                 Ok(changes) => changes,
                 Err(error) => {
-                    self.take_in(read, &mut progress);
+                    self.take_in(read, &mut progress).await;
                     return Err(error);
                 }
             };
             before = Some(read);
         }
         if let Some(page) = before {
-            self.take_in(page, &mut progress);
+            self.take_in(page, &mut progress).await;
         }
         if self.is_from_disk() {
-            let mut catalogue = self.write();
-            progress.unseen.drain().for_each(|id| {
-                catalogue.remove(&id);
-            });
+            self.change(progress.unseen.drain().map(Change::Deleted).collect()).await;
             self.from_disk.store(false, Ordering::Relaxed);
         }
         self.loaded.store(true, Ordering::Relaxed);
@@ -276,11 +257,25 @@ struct Page {
     last: i64,
 }
 
-/// Apart from the catalogue: nobody waits for that.
-fn read(items: Vec<Item>) -> Vec<ReadItem> {
-    items.into_par_iter().map(ReadItem::new).collect()
+impl Page {
+    fn ids(&self) -> HashSet<ItemId> {
+        self.stored.iter().map(ReadItem::id).chain(&self.deleted).cloned().collect()
+    }
 }
 
-fn finished<T>(work: Result<T, JoinError>) -> T {
-    work.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+/// Reads items; but those that the catalogue has as they are, for what this process has written itself comes back from the store as well, it only names. Of what is being changed
+/// this is not known.
+fn read(locked: &Locked, mut items: Vec<Item>, changing: &HashSet<ItemId>) -> (Vec<ReadItem>, Vec<ItemId>) {
+    let mut known = Vec::new();
+    {
+        let catalogue = locked.read();
+        items.retain(|item| {
+            let is_known = !changing.contains(&item.id)
+                && catalogue.index_of(&item.id).and_then(|index| catalogue.get(index)) == Some(item);
+            known.extend(is_known.then(|| item.id.clone()));
+            !is_known
+        });
+    }
+    // Apart from the catalogue: nobody waits for that.
+    (items.into_par_iter().map(ReadItem::new).collect(), known)
 }

@@ -16,6 +16,7 @@ use crate::store::{ModelRecord, Store};
 use super::ServiceError;
 use super::asking::in_time;
 use super::live_catalogue::LiveCatalogue;
+use super::locked::{Locked, beside};
 
 /// The versions that have an artifact in this folder, newest first.
 fn versions(folder: &Path) -> Vec<String> {
@@ -31,7 +32,7 @@ fn versions(folder: &Path) -> Vec<String> {
 pub(super) struct LiveModels {
     models_dir: PathBuf,
     current: ArcSwapOption<BoundModel>,
-    /// Kept in memory, so that going back to it needs no loading.
+    /// Kept in memory, so that going back to it needs no loading; without its view, which may be as large as itself.
     previous: ArcSwapOption<BoundModel>,
     /// Held by whoever switches; the versions that could not be used, so that each is complained of once.
     switching: Mutex<HashMap<String, Refusal>>,
@@ -50,9 +51,12 @@ enum Checked {
 }
 
 impl Checked {
-    fn bind(self, catalogue: &LiveCatalogue) -> Arc<BoundModel> {
+    async fn bind(self, catalogue: &LiveCatalogue) -> Arc<BoundModel> {
         match self {
-            Self::Read(model) => Arc::new(model.bind(&mut catalogue.write())),
+            Self::Read(model) => {
+                let bind = move |locked: &Locked| Arc::new(locked.writing(|catalogue| model.bind(catalogue)));
+                beside(&catalogue.locked, bind).await
+            }
             Self::Bound(model) => model,
         }
     }
@@ -95,6 +99,10 @@ impl LiveModels {
         store: &dyn Store,
         patience: Duration,
     ) -> Result<Option<Opened<'_>>, ServiceError> {
+        if let Some(previous) = self.previous.load().as_ref() {
+            // Here and not where it was switched from: a request that had begun with it would make another.
+            previous.drop_view();
+        }
         let Some(active) = in_time(patience, store.active_model()).await? else { return Ok(None) };
         if self.runs(&active) {
             return Ok(None);
@@ -138,8 +146,8 @@ impl LiveModels {
     }
 
     /// Switches to a model that was opened.
-    pub(super) fn take(&self, opened: Opened<'_>, catalogue: &LiveCatalogue) {
-        self.switch_to(opened.model.bind(catalogue));
+    pub(super) async fn take(&self, opened: Opened<'_>, catalogue: &LiveCatalogue) {
+        self.switch_to(opened.model.bind(catalogue).await);
     }
 
     /// Takes the version of this name, or else the newest, of those on the disk that are whole: for a start without the store.
@@ -148,7 +156,7 @@ impl LiveModels {
         let on_disk = tokio::task::spawn_blocking(move || versions(&folder)).await.unwrap_or_default();
         for version in wanted.into_iter().chain(on_disk) {
             match self.open(&version).await {
-                Ok(model) => return self.switch_to(model.bind(catalogue)),
+                Ok(model) => return self.switch_to(model.bind(catalogue).await),
                 Err(error) => tracing::warn!(%error, "a model on the disk cannot be used"),
             }
         }
@@ -159,21 +167,27 @@ impl LiveModels {
         store: &dyn Store,
         catalogue: &LiveCatalogue,
         version: &str,
+        patience: Duration,
     ) -> Result<ModelRecord, ServiceError> {
         let mut refused = self.switching.lock().await;
         let unknown = || ServiceError::NotFound { what: "model version", id: version.to_owned() };
-        if !store.models().await?.iter().any(|record| record.version == version) {
+        if !in_time(patience, store.models()).await?.iter().any(|record| record.version == version) {
             return Err(unknown());
         }
         let model = if self.runs(version) { None } else { Some(self.open(version).await?) };
-        if !store.activate_model(version, Timestamp::now()).await? {
+        // What comes of it later than that is seen at the next look at the store, as if another process had done it.
+        if !in_time(patience, store.activate_model(version, Timestamp::now())).await? {
             return Err(unknown());
         }
         refused.remove(version);
         if let Some(model) = model {
-            self.switch_to(model.bind(catalogue));
+            self.switch_to(model.bind(catalogue).await);
         }
-        store.models().await?.into_iter().find(|record| record.version == version).ok_or_else(unknown)
+        in_time(patience, store.models())
+            .await?
+            .into_iter()
+            .find(|record| record.version == version)
+            .ok_or_else(unknown)
     }
 
     /// The model of this version, checked: from memory if it is the previous one, else from its artifact.

@@ -7,6 +7,7 @@ mod key_limits;
 pub mod keys;
 mod live_catalogue;
 mod live_model;
+mod locked;
 mod meanings;
 mod rankings;
 mod recommend;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
 use crate::config::Config;
@@ -43,10 +45,14 @@ use answers::Answers;
 use asking::in_time;
 use live_catalogue::LiveCatalogue;
 use live_model::LiveModels;
+use locked::beside;
 use rankings::Rankings;
 
 /// So many of the newest evaluations are looked at.
 const EVALUATIONS: u32 = 50;
+
+/// So many searches go through a SQLite file at once: each works on a processor of the service until it has seen all items, and histories wait for its connection.
+const SEARCHES: usize = 2;
 
 /// What a caller asked for and cannot have.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +103,7 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     catalogue: LiveCatalogue,
     models: LiveModels,
-    /// To requests that name no person.
+    /// To people as well: by what they have done, not by who they are.
     answers: Answers,
     /// For the histories that recommendations ask for.
     histories: Breaker,
@@ -105,6 +111,8 @@ pub struct Service {
     reads: Breaker,
     writes: Breaker,
     rankings: Arc<Rankings>,
+    /// One for each search through all items that is under way.
+    searches: Arc<Semaphore>,
     pub providers: Arc<Providers>,
     /// By provider: what its opinion counts, as the newest evaluation measured it.
     measured: ArcSwap<BTreeMap<String, Arc<FusionWeights>>>,
@@ -148,6 +156,11 @@ impl Service {
             reads: Breaker::default(),
             writes: Breaker::default(),
             rankings,
+            searches: Arc::new(Semaphore::new(if store.kind() == "sqlite" {
+                SEARCHES
+            } else {
+                Semaphore::MAX_PERMITS
+            })),
             measured: ArcSwap::default(),
             evaluation: Mutex::default(),
             leaving: AtomicBool::new(false),
@@ -162,7 +175,10 @@ impl Service {
             }
             other => other?,
         }
+        // A small catalogue has all vectors of its texts before anybody asks.
+        beside(&service.catalogue.locked, |locked| locked.embed(0)).await;
         let interval = service.config.database.refresh_interval();
+        tokio::spawn(embed(Arc::downgrade(&service), interval));
         tokio::spawn(follow(Arc::downgrade(&service), interval));
         tokio::spawn(snapshot::follow(Arc::downgrade(&service), snapshot, interval));
         Ok(service)
@@ -191,7 +207,7 @@ impl Service {
         let (refreshed, opened) = tokio::join!(catalogue, self.models.open_active(self.store.as_ref(), patience));
         refreshed?;
         if let Some(opened) = opened? {
-            self.models.take(opened, &self.catalogue);
+            self.models.take(opened, &self.catalogue).await;
         }
         self.refresh_evaluations().await
     }
@@ -240,8 +256,11 @@ impl Service {
     /// [`ServiceError::NotFound`], [`ServiceError::BrokenModel`] (the model in force stays), [`ServiceError::Store`].
     pub async fn activate(self: &Arc<Self>, version: &str) -> Result<ModelRecord, ServiceError> {
         let (service, version) = (Arc::clone(self), version.to_owned());
-        uncancelled(async move { service.models.activate(service.store.as_ref(), &service.catalogue, &version).await })
-            .await
+        uncancelled(async move {
+            let patience = service.config.database.timeout();
+            service.models.activate(service.store.as_ref(), &service.catalogue, &version, patience).await
+        })
+        .await
     }
 
     /// From now on it says that it cannot take traffic, so that none is sent any more; what comes is answered.
@@ -256,7 +275,7 @@ impl Service {
         Readiness {
             ready: self.catalogue.is_loaded() && !self.leaving.load(Ordering::Relaxed),
             store_answers,
-            items: self.catalogue.read().len(),
+            items: self.catalogue.locked.items(),
             model_version: self.models.current().map(|live| live.model.manifest.version.clone()),
         }
     }
@@ -268,6 +287,25 @@ async fn uncancelled<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, ServiceError> {
     tokio::spawn(work).await.unwrap_or_else(|error| Err(ServiceError::Interrupted(error.to_string())))
+}
+
+/// Makes the vectors of the items' texts as items come, as long as the service lives.
+async fn embed(service: Weak<Service>, interval: Duration) {
+    let (mut place, mut seen) = (Some(0), 0);
+    loop {
+        let Some(locked) = service.upgrade().map(|service| Arc::clone(&service.catalogue.locked)) else { return };
+        let changes = locked.changes();
+        let from = place.or((changes != seen).then_some(0));
+        if let Some(from) = from {
+            if from == 0 {
+                seen = changes;
+            }
+            place = beside(&locked, move |locked| locked.embed(from)).await;
+        } else {
+            drop(locked);
+            tokio::time::sleep(interval).await;
+        }
+    }
 }
 
 async fn follow(service: Weak<Service>, interval: Duration) {

@@ -18,8 +18,8 @@ use super::Service;
 const MARGIN: Duration = Duration::from_millis(3);
 
 /// A provider that is to be asked, and what it may say.
-pub(super) struct Plan<'a> {
-    provider: &'a Arc<Provider>,
+pub(super) struct Plan {
+    provider: Arc<Provider>,
     weights: Arc<FusionWeights>,
     person: Known,
     /// By list.
@@ -34,7 +34,7 @@ impl Service {
         query: &Query,
         history: &[Behaviour],
         degraded: &mut Vec<Degradation>,
-    ) -> Option<Plan<'_>> {
+    ) -> Option<Plan> {
         let Rerank::By(name) = &query.rerank else { return None };
         let Some(provider) = self.providers.get(name) else {
             degraded.push(Degradation::LlmNotConfigured);
@@ -56,7 +56,7 @@ impl Service {
         if person.is_empty() {
             return None;
         }
-        Some(Plan { provider, weights, person, slices })
+        Some(Plan { provider: Arc::clone(provider), weights, person, slices })
     }
 
     /// What this provider's opinion counts: as the newest evaluation measured it, else as the settings say.
@@ -67,7 +67,7 @@ impl Service {
     }
 
     /// Asks for all lists at once and re-orders those that were answered.
-    pub(super) async fn rerank(&self, plan: &Plan<'_>, query: &Query, started: Instant, answer: &mut Recommendation) {
+    pub(super) async fn rerank(&self, plan: &Plan, query: &Query, started: Instant, answer: &mut Recommendation) {
         let patience = self.patience(query, started);
         let asked = answer.lists.iter().zip(&plan.slices).map(|((_, list), &slice)| {
             let head = list.iter().take(self.providers.short_list).map(|ranked| &*ranked.item);
@@ -87,6 +87,7 @@ impl Service {
             }
         }
     }
+
     /// What is left of the time that the caller grants, or else of what any request may take.
     pub(super) fn patience(&self, query: &Query, started: Instant) -> Duration {
         let most = self.config.server.request_timeout() * 9 / 10;

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use futures_util::future::{join, join_all};
 
-use crate::domain::{Degradation, Item, Language, Query, Reason, Recommendation, Story, Wording};
+use crate::domain::{Degradation, Domain, Item, Language, Query, RankedItem, Reason, Recommendation, Story, Wording};
 use crate::large_model::faithful::Facts;
 use crate::large_model::{ProviderError, words};
 
 use super::Service;
+use super::locked::{Locked, beside};
 use super::rerank::degradation;
 
 /// So many items of each list a programme note may speak of, and so many in all.
@@ -57,10 +58,16 @@ impl Service {
             Some(provider.write(words::story(&items, language), patience).await)
         };
         let (written, told) = join(writing, telling).await;
-        let catalogue = self.catalogue.read();
-        let facts = Facts { catalogue: &catalogue, language };
-        let mut degraded = reword(&facts, &written.into_iter().collect(), answer);
-        let story = if wording.story { tell(&facts, told, &shown, &mut degraded) } else { None };
+        let (mut lists, with_story) = (std::mem::take(&mut answer.lists), wording.story);
+        let check = move |locked: &Locked| {
+            let catalogue = locked.read();
+            let facts = Facts { catalogue: &catalogue, language };
+            let mut degraded = reword(&facts, &written.into_iter().collect(), &mut lists);
+            let story = if with_story { tell(&facts, told, &shown, &mut degraded) } else { None };
+            (lists, story, degraded)
+        };
+        let (lists, story, degraded) = beside(&self.catalogue.locked, check).await;
+        answer.lists = lists;
         answer.degraded.extend(degraded);
         answer.degraded.sort_unstable();
         answer.degraded.dedup();
@@ -82,9 +89,9 @@ fn shown(answer: &Recommendation) -> Vec<Arc<Item>> {
 }
 
 /// Puts what was written in the place of plain reasons where it may stand there; gives what that went without.
-fn reword(facts: &Facts<'_>, written: &Written, answer: &mut Recommendation) -> Vec<Degradation> {
+fn reword(facts: &Facts<'_>, written: &Written, lists: &mut [(Domain, Vec<RankedItem>)]) -> Vec<Degradation> {
     let mut degraded = Vec::new();
-    for reason in answer.lists.iter_mut().flat_map(|(_, list)| list).flat_map(|ranked| &mut ranked.reasons) {
+    for reason in lists.iter_mut().flat_map(|(_, list)| list).flat_map(|ranked| &mut ranked.reasons) {
         let Some(template) = words::template(reason) else { continue };
         match written.get(&template) {
             Some(Ok(text)) => match facts.reason(reason.code, &template, text, &reason.names) {

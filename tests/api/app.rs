@@ -86,7 +86,7 @@ impl TestApp {
         store.migrate().await.unwrap();
         store.upsert_items(&catalogue()).await.unwrap();
         let service = Service::start(Arc::clone(&config), Arc::clone(&store)).await.unwrap();
-        Self { router: medley::http::router(service).await, config, store, _data: data }
+        Self { router: medley::http::router(service, false).await, config, store, _data: data }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -177,7 +177,7 @@ async fn every_service_refuses_a_key_within_five_seconds_of_its_revocation() {
     let slow = [("MEDLEY_DATABASE__REFRESH_INTERVAL_MS", "1000")];
     let app = TestApp::with(&slow).await;
     let other = Service::start(Arc::clone(&app.config), Arc::clone(&app.store)).await.unwrap();
-    let other = medley::http::router(other).await;
+    let other = medley::http::router(other, false).await;
     let made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), None);
     app.store.create_key(&made.record).await.unwrap();
     let statuses = async || {
@@ -225,7 +225,7 @@ async fn a_key_makes_so_many_requests_a_minute() {
 async fn a_quota_is_counted_by_all_services_together() {
     let app = TestApp::start().await;
     let other = Service::start(Arc::clone(&app.config), Arc::clone(&app.store)).await.unwrap();
-    let other = medley::http::router(other).await;
+    let other = medley::http::router(other, false).await;
     let mut made = NewKey::generate("test".to_owned(), &[Scope::Recommend], Timestamp::now(), None);
     made.record.quota = Some(10);
     let id = made.record.id.clone();

@@ -40,7 +40,7 @@ impl Running {
     async fn start(config: &Arc<Config>, store: &Arc<dyn Store>) -> Self {
         let service = Service::start(Arc::clone(config), Arc::clone(store)).await.unwrap();
         let weak = Arc::downgrade(&service);
-        Self(medley::http::router(service).await, weak)
+        Self(medley::http::router(service, false).await, weak)
     }
 
     /// From then on it writes nothing.
