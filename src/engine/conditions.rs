@@ -16,6 +16,8 @@ const BETWEEN: [&str; 17] = [
 /// What ends it, besides punctuation; behind some of these comes another such thing.
 const ENDS: [&str; 12] = ["and", "but", "for", "from", "in", "instead", "just", "nor", "only", "or", "please", "with"];
 const ANOTHER: [&str; 2] = ["nor", "or"];
+/// "Anything but rock" is one.
+const ALL: [&str; 3] = ["anything", "everything", "all"];
 /// "Not only rock" is no negation.
 const NOT_ALONE: [&str; 2] = ["just", "only"];
 /// The most words that name what is not wanted.
@@ -114,8 +116,11 @@ impl<'t, T, K: FnMut(&str, bool) -> Vec<T>> Reader<'t, K, T> {
         if self.words[at].start < self.done {
             return None;
         }
+        if ALL.contains(&self.word(at)) && self.word(at + 1) == "but" {
+            return self.negation(at, at + 2);
+        }
         if NEGATIONS.contains(&self.word(at)) && !NOT_ALONE.contains(&self.word(at + 1)) {
-            return self.negation(at);
+            return self.negation(at, at + 1);
         }
         let word = self.word(at);
         if let Some((_, first, last)) =
@@ -174,8 +179,9 @@ impl<'t, T, K: FnMut(&str, bool) -> Vec<T>> Reader<'t, K, T> {
         self.cut(place);
     }
 
-    fn negation(&mut self, at: usize) -> Option<usize> {
-        let (mut end, mut next) = (None, at + 1);
+    /// `next`: what is not wanted begins there.
+    fn negation(&mut self, at: usize, mut next: usize) -> Option<usize> {
+        let mut end = None;
         loop {
             while self.follows(next) && BETWEEN.contains(&self.word(next)) {
                 next += 1;
@@ -297,6 +303,7 @@ mod tests {
             ("not too much romance, more drama", ", more drama", &["romance"]),
             ("I don't like horror", "i", &["horror"]),
             ("no hip hop please", "please", &["hip hop"]),
+            ("anything but horror", "", &["horror"]),
             ("科幻，不要恐怖", "科幻,", &["恐怖"]),
             ("没有爱情片的喜剧", "的喜剧", &["爱情片"]),
         ] {
@@ -313,6 +320,7 @@ mod tests {
         for text in [
             "no country for old men",
             "not only horror",
+            "anything but that",
             "no-horror",
             "blade runner 2049",
             "100s",

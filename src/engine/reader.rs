@@ -92,9 +92,14 @@ impl Reader<'_> {
         if years.is_none() && without.is_empty() {
             return self.free_text(text);
         }
-        let exact = self.exact(&rest);
-        let mut free =
-            if exact.is_empty() { self.free_text(&rest) } else { FreeText { wanted: exact, complete: true } };
+        // "Music of the sixties" asks for no label "music".
+        let is_all = text::terms(&rest).is_empty();
+        let exact = if is_all { Vec::new() } else { self.exact(&rest) };
+        let mut free = if is_all || !exact.is_empty() {
+            FreeText { wanted: exact, complete: true }
+        } else {
+            self.free_text(&rest)
+        };
         let content = self.catalogue.content();
         let labels =
             decades.iter().filter_map(|decade| content.term(&label_term(&vocabulary::concept(decade)))).collect();
@@ -107,10 +112,11 @@ impl Reader<'_> {
             }
             free.wanted.extend(others.into_iter().map(|of| Wanted::Released(period.clone(), Some(Box::new(of)))));
             free.wanted.extend(titles);
-            free.complete |= text::terms(&rest).is_empty();
+        } else if is_all && without.is_empty() {
+            // Nothing is of that time: what the words say is all that is left.
+            return self.free_text(text);
         }
         if !without.is_empty() {
-            free.complete |= text::terms(&rest).is_empty();
             free.wanted.push(Wanted::Without(without));
         }
         free
