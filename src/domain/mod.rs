@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod filter;
+mod folding;
 mod ids;
 mod interaction;
 mod item;
@@ -13,6 +14,7 @@ mod vector_source;
 
 pub use behaviour::Behaviour;
 pub use filter::{Filter, Filters, SetFilter};
+pub use folding::{fold, is_unspaced};
 pub use ids::{Domain, EventId, IdError, ItemId, RecommendationId, UserId};
 pub use interaction::{Event, Interaction, InteractionKind, UnknownKind};
 pub use item::{AttributeChanges, Item, ItemPatch, tidy_labels};

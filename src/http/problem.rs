@@ -298,10 +298,9 @@ mod tests {
         assert_eq!(nearest("musik", ["music", "movie"]), Some("music"));
         assert_eq!(nearest("Limits", ["limit", "filter"]), Some("limit"));
         assert_eq!(nearest("zebra", ["music", "movie"]), None);
-        let (before, long) = (std::time::Instant::now(), "q".repeat(8 << 20));
-        assert_eq!(nearest(&long, ["music"]), None);
-        assert!(FieldError::new(format!("/{long}"), "is not a known field").pointer.len() < 1_000);
-        assert!(before.elapsed().as_secs() < 2, "a long name is not compared letter by letter");
+        let long = "q".repeat(65);
+        assert_eq!(nearest(&long, [long.as_str()]), None, "long names are not compared letter by letter");
+        assert!(FieldError::new(format!("/{}", "q".repeat(8 << 20)), "is not a known field").pointer.len() < 1_000);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What searches look at of an item: its text without case and accents, with a mark before each word, titles first.
 
-use unicode_normalization::UnicodeNormalization as _;
-
-use crate::domain::Item;
+use crate::domain::{Item, fold, is_unspaced};
 
 /// What such texts begin with. Those of the form before this one had no capital letters, and are written anew (`renew_search`).
 const FORM: char = 'S';
@@ -51,34 +49,10 @@ fn mark_into(out: &mut String, text: &str) {
     }
 }
 
-/// Of scripts that do not part words by spaces, any letter may begin one.
-fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..)
-}
-
-/// Text without the differences that a search should not see: width and case of letters, and accents of Latin, Greek and Cyrillic ones. As the engine folds
-/// what it compares, but for traditional Chinese characters.
+/// Text without the differences that a search should not see.
 fn folded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.nfkc().flat_map(char::to_lowercase) {
-        match c {
-            'ø' => out.push('o'),
-            'ł' => out.push('l'),
-            'đ' | 'ð' => out.push('d'),
-            'ı' => out.push('i'),
-            'ß' => out.push_str("ss"),
-            'æ' => out.push_str("ae"),
-            'œ' => out.push_str("oe"),
-            'þ' => out.push_str("th"),
-            // A NUL cannot be stored by Postgres, and others are the marks.
-            c if c.is_control() => out.push(' '),
-            '\u{80}'..'\u{530}' | '\u{1e00}'..='\u{1fff}' => {
-                out.extend(std::iter::once(c).nfd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)));
-            }
-            _ => out.push(c),
-        }
-    }
-    out
+    // A NUL cannot be stored by Postgres, and others are the marks.
+    fold(text).replace(char::is_control, " ")
 }
 
 #[cfg(test)]
@@ -109,6 +83,8 @@ mod tests {
             ("man spider", "Spider-Man"),
             ("spider-man", "Spider-Man"),
             ("地球", "流浪地球"),
+            ("功夫", "少林功夫"),
+            ("動作", "动作"),
             ("ポケ", "新ポケモンtv"),
             ("tv", "ポケモンtv"),
             ("елка", "Ёлка"),
